@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: GPL-2.0
+# "make help" lists what there is.
+
+export BASE ?= 7.3
+export JOBS ?= $(shell nproc)
+export CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/cpuset-mempolicy
+export ACCEL ?= auto
+export V ?= 0
+export DRYRUN ?= 0
+export TIMEOUT ?= 900
+
+KERNEL ?= patched
+TOPOLOGY ?= small-middle
+UPDATES ?= 300
+
+MAKEFLAGS += --no-print-directory
+.DEFAULT_GOAL := help
+
+help:
+	@sed -n 's/^#: \?//p' Makefile
+
+#: For everybody:
+#:   make demo       show the bug on an unpatched kernel and its end on a patched one
+#:   make check      everything that must hold: "N passed, N failed, N skipped"
+#:
+#: To work on the series:
+#:   make tree       linux-$BASE/: the base with the series, one commit per patch
+#:   make refresh    write patches/$BASE/ from linux-$BASE/
+#:   make lint       checkpatch, W=1, sparse and kernel-doc, patch by patch
+#:   make kernel     build the unpatched and the patched guest kernel
+#:   make test       one test by name: make test TEST=v1_mbind_update UPDATES=2000
+#:   make boot       boot a guest and check its nodes only
+#:   make shell      a shell in the guest; "poweroff -f" or Ctrl-A X ends it
+#:
+#:   make fetch      fetch, verify and import the base kernel
+#:   make clean      remove results/
+#:   make distclean  ... and the cache; linux-$BASE/ stays, it may hold your work
+#:
+#: Settings:
+#:   BASE=7.3             the base kernel, one of patches/
+#:   KERNEL=patched       or unpatched, for test, boot and shell
+#:   TOPOLOGY=small-middle  one of scripts/topology/, for test, boot and shell
+#:   TEST=                variants of the race test, separated by blanks; all without
+#:   UPDATES=300          how often a test changes the mems
+#:   CACHE=~/.cache/cpuset-mempolicy   packages, trees, builds, ccache: 12 GB
+#:   JOBS=                parallel compilers
+#:   ACCEL=auto           kvm, or tcg,thread=multi; auto tries whether kvm works
+#:   TIMEOUT=900          seconds until a guest is taken for hung
+#:   V=1                  show the commands
+#:   DRYRUN=1             print the command line of QEMU instead of running it
+
+install:
+	@scripts/install.sh
+
+fetch: install
+	@scripts/fetch.sh
+
+tree refresh: fetch
+	@scripts/series.sh $@
+
+series: fetch
+	@scripts/series.sh apply
+
+kernel: series
+	@scripts/kernel.sh unpatched guest
+	@scripts/kernel.sh patched guest
+	@scripts/kernel.sh programs
+
+demo: kernel
+	@scripts/demo.sh
+
+check: series
+	@scripts/check.sh
+
+lint: series
+	@scripts/lint.sh
+
+# What the one guest of a verb needs
+guest-%: series
+	@scripts/kernel.sh $(KERNEL) $(or $(shell sed -n 's/^config //p' scripts/topology/$(TOPOLOGY)),guest)
+	@scripts/kernel.sh programs
+
+test: guest-test
+	@scripts/guest.sh $(KERNEL) $(TOPOLOGY) test UPDATES=$(UPDATES) -- \
+		/test_cpuset_mempolicy $(addprefix -v ,$(TEST))
+	@[ $(DRYRUN) != 0 ] || cat results/test/ktap
+	@[ $(DRYRUN) != 0 ] || python3 scripts/verdict.py results/test
+
+boot: guest-boot
+	@scripts/guest.sh $(KERNEL) $(TOPOLOGY) boot
+	@[ $(DRYRUN) != 0 ] || python3 scripts/verdict.py results/boot
+
+shell: guest-shell
+	@scripts/guest.sh $(KERNEL) $(TOPOLOGY) shell
+
+clean:
+	rm -rf results
+
+distclean: clean
+	rm -rf "$(CACHE)"
+
+.PHONY: help install fetch tree refresh series kernel demo check lint test boot shell clean distclean

@@ -1,0 +1,115 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0
+# Build what a guest boots.
+#
+#	kernel.sh unpatched|patched CONFIG...	a kernel for each; "guest", or a
+#						fragment of scripts/config on top of it
+#	kernel.sh programs			the initramfs with init and the tests
+#
+# The results are $SRC/build/KERNEL-CONFIG/bzImage and $SRC/build/initramfs.gz.
+# Both kernels are built from one work tree, so that ccache finds the objects
+# of the one when the other is built.
+. scripts/lib.sh
+check_base
+lock_cache
+
+build=$(realpath "$SRC")/build
+export CCACHE_DIR="$CACHE/ccache" CCACHE_MAXSIZE=5G PATH="/usr/lib/ccache:$PATH"
+export KBUILD_BUILD_USER=cpuset-mempolicy KBUILD_BUILD_HOST=guest
+export KBUILD_BUILD_TIMESTAMP='1970-01-01'
+
+# The commit of "unpatched" or "patched"
+commit_of() {
+	case $1 in
+	unpatched) echo base ;;
+	patched) echo "refs/series/$(series_id)" ;;
+	*) die "\"$1\" is neither unpatched nor patched" ;;
+	esac
+}
+
+# guest, or guest and what goes on top of it
+fragments_of() {
+	[ -f "scripts/config/$1" ] || die "there is no scripts/config/$1; there is: $(ls scripts/config | tr '\n' ' ')"
+	echo scripts/config/guest
+	[ "$1" = guest ] || echo "scripts/config/$1"
+}
+
+checkout() { git -C "$LINUX" checkout -q -f --detach "$1"; }
+
+# What was asked for must have come out; a later fragment has the last word.
+check_config() {
+	cat "$@" | grep -v '^#' | awk -F= 'NF { last[$1] = $2 } END { for (c in last) print c "=" last[c] }' |
+		while IFS='=' read -r option value; do
+			case $value in
+			n) ! grep -q "^$option=" "$out/.config" ;;
+			*) grep -qxF "$option=$value" "$out/.config" ;;
+			esac || echo "$option is not $value as was asked for"
+		done >"$out/config-mismatch"
+	cat "$out/config-mismatch"
+	[ ! -s "$out/config-mismatch" ]
+}
+
+build_kernel() {
+	checkout "$1"
+	shift
+	mkdir -p "$out"
+	rm -f "$out/built"
+	make -s -C "$LINUX" O="$out" tinyconfig
+	"$LINUX/scripts/kconfig/merge_config.sh" -m -O "$out" "$out/.config" "$@"
+	make -s -C "$LINUX" O="$out" olddefconfig
+	check_config "$@"
+	make -C "$LINUX" O="$out" -j"$JOBS" bzImage
+	ln -f "$out/arch/x86/boot/bzImage" "$out/bzImage"
+	echo "$key" >"$out/built"
+}
+
+kernel() {
+	commit=$(commit_of "$1")
+	fragments=$(fragments_of "$2")
+	out=$build/$1-$2
+	# shellcheck disable=SC2086
+	key=$({ git -C "$LINUX" rev-parse "$commit^{tree}"; cat $fragments; gcc --version; } | sha256sum)
+	[ "$(cat "$out/built" 2>/dev/null)" != "$key" ] || return 0
+	# shellcheck disable=SC2086
+	stage "kernel-$1-$2" "building the $1 kernel, configuration $2" \
+		build_kernel "$commit" $fragments
+}
+
+# The selftests with their own Makefile, static: the guest has no libraries.
+build_programs() {
+	rm -rf "$out"
+	mkdir -p "$out/root/bin" "$out/root/dev" "$out/selftests"
+	checkout "$(commit_of patched)"
+	make -s -C "$LINUX" O="$out/headers" headers_install INSTALL_HDR_PATH="$out/usr"
+	make -C "$LINUX/tools/testing/selftests/cgroup" OUTPUT="$out/selftests" \
+		KHDR_INCLUDES="-isystem $out/usr/include" LDFLAGS=-static \
+		"$out/selftests/test_cpuset_mempolicy"
+	cp "$out/selftests/test_cpuset_mempolicy" "$out/root/"
+	gcc -O2 -Wall -Wextra -Werror -static -o "$out/root/init" tools/init.c
+	cp /bin/busybox "$out/root/bin/"
+	for applet in $(/bin/busybox --list); do
+		ln -sf busybox "$out/root/bin/$applet"
+	done
+	(cd "$out/root" && find . | sort | cpio -o -H newc --quiet --reproducible) |
+		gzip -n >"$out/initramfs.gz"
+	ln -f "$out/initramfs.gz" "$build/initramfs.gz"
+	echo "$key" >"$out/built"
+}
+
+programs() {
+	out=$build/programs
+	key=$({ git -C "$LINUX" rev-parse "$(commit_of patched)^{tree}"
+		cat tools/init.c scripts/kernel.sh; } | sha256sum)
+	[ "$(cat "$out/built" 2>/dev/null)" != "$key" ] || return 0
+	stage programs "building the guest's programs" build_programs
+}
+
+if [ "$1" = programs ]; then
+	programs
+else
+	which=$1
+	shift
+	for config; do
+		kernel "$which" "$config"
+	done
+fi

@@ -1,0 +1,195 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+"""The verdict on one run of a guest: what its tests said, and how it ended.
+
+Reads ktap, console, exit and version from the run's directory and writes
+summary.json there.  Prints a line per result that is not a plain pass.  Exit
+status: 0 if nothing failed, 1 otherwise.
+
+  --control RE   tests that match must fail, with a signal from the kernel;
+                 those that do must count as passed
+  --skip RE      skips whose reason matches are expected; others are failures
+"""
+
+import argparse
+import json
+import pathlib
+import re
+import sys
+
+HERE = pathlib.Path(__file__).parent
+
+VERSION = re.compile(r"(KTAP version 1|TAP version 13)$")
+PLAN = re.compile(r"1\.\.(\d+)(?: # SKIP ?(.*))?$")
+RESULT = re.compile(r"(not ok|ok) (\d+)(?: -)? ?([^#]*?)\s*(?:# ?(SKIP|XFAIL|TODO)\b ?(.*))?$")
+VALUE = re.compile(r"\b([a-z_]+)=(-?\d+)\b")
+
+
+def parse_ktap(text):
+    """Return (tests, problems).
+
+    Only the innermost results are tests; the result of a parent is checked
+    against those of its children.  Tests are dicts: name, result (pass, fail or
+    skip), reason, and values, the NAME=NUMBER in the diagnostic lines before.
+    Nesting is by indentation, two spaces a level.
+    """
+    tests, problems = [], []
+    # One entry per open plan: its indentation, how many results it announced
+    # and has seen, and how many tests there were after the last of them
+    levels = []
+    values = {}
+    begun = False
+
+    def close(level):
+        if level["plan"] is None:
+            problems.append("no plan: the results ended before they began")
+        elif level["seen"] != level["plan"]:
+            problems.append(
+                f"truncated: {level['seen']} results of {level['plan']} planned")
+
+    if text and not text.endswith("\n"):
+        problems.append("truncated: the last line is not complete")
+    for line in text.replace("\r", "").splitlines():
+        indent = len(line) - len(line.lstrip(" "))
+        item = line.strip()
+        if not item:
+            continue
+        if VERSION.match(item):
+            while levels and levels[-1]["indent"] >= indent:
+                close(levels.pop())
+            levels.append({"indent": indent, "plan": None, "seen": 0,
+                           "tests": len(tests)})
+            begun = True
+            continue
+        if item.startswith("#"):
+            values.update((k, int(v)) for k, v in VALUE.findall(item))
+            continue
+        plan, result = PLAN.match(item), RESULT.match(item)
+        if not plan and not result:
+            continue            # a program's own words
+        while levels and levels[-1]["indent"] > indent:
+            close(levels.pop())
+        if not levels or levels[-1]["indent"] != indent:
+            problems.append(f"malformed: \"{item}\" outside of any plan")
+            continue
+        level = levels[-1]
+        if plan:
+            if level["plan"] is not None:
+                problems.append(f"malformed: a second plan, \"{item}\"")
+            level["plan"] = int(plan[1])
+            if level["plan"] == 0:
+                tests.append({"name": "all", "result": "skip",
+                              "reason": plan[2] or "", "values": {}})
+            continue
+        level["seen"] += 1
+        if int(result[2]) != level["seen"]:
+            problems.append(
+                f"malformed: result {result[2]} where {level['seen']} was due")
+        outcome = "fail" if result[1] == "not ok" else "pass"
+        if result[4] == "SKIP":
+            outcome = "skip"
+        children = tests[level["tests"]:]
+        if children:
+            failed = any(t["result"] == "fail" for t in children)
+            if (outcome == "fail") != failed:
+                problems.append(
+                    f"inconsistent: {result[3]} says {outcome}, "
+                    f"its tests say {'fail' if failed else 'no failure'}")
+        else:
+            tests.append({"name": result[3], "result": outcome,
+                          "reason": result[5] or "", "values": values})
+        values = {}
+        level["tests"] = len(tests)
+    while levels:
+        close(levels.pop())
+    if not begun:
+        problems.append("no results at all")
+    return tests, problems
+
+
+def read_patterns(name):
+    lines = (HERE / name).read_text().splitlines()
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+def check_console(text, control):
+    """Return the lines that fail the run and are not excused."""
+    fatal = [re.compile(p) for p in read_patterns("console-failures")]
+    excused = []
+    for line in read_patterns("console-excused"):
+        kind, rest = line.split("\t", 1)
+        if kind == "any" or control:
+            excused.append(re.compile(rest.split("\t# ")[0]))
+    return [line for line in text.splitlines()
+            if any(p.search(line) for p in fatal)
+            and not any(p.search(line) for p in excused)]
+
+
+def judge(ktap, console, status, control=None, skip=None):
+    """Return (tests, problems) of a run; problems are (kind, text)."""
+    tests, malformed = parse_ktap(ktap)
+    problems = []
+    lines = check_console(console, control)
+    if any("Kernel panic" in line for line in lines):
+        problems.append(("panic", next(l for l in lines if "Kernel panic" in l)))
+    elif lines:
+        more = f" (and {len(lines) - 1} more lines)" if len(lines) > 1 else ""
+        problems.append(("warning", lines[0] + more))
+    if status == 137 or status == 124:
+        problems.append(("hang", "the guest did not end within its time, or was killed"))
+    elif status:
+        problems.append(("lost", f"qemu ended with status {status}"))
+    if malformed:
+        kind = "results" if status == 0 and not problems else "lost results"
+        problems.extend((kind, text) for text in malformed)
+    for test in tests:
+        if control and re.search(control, test["name"]):
+            sig = test["values"].get("signal", 0)
+            if test["result"] == "fail" and sig in (7, 9):
+                test["result"] = "pass"
+                test["reason"] = f"control: fails as it must, signal {sig}"
+            else:
+                test["reason"] = (f"control: should fail by a signal, did "
+                                  f"{test['result']} with signal {sig}")
+                test["result"] = "fail"
+        elif test["result"] == "skip" and not (
+                skip and re.search(skip, test["reason"])):
+            test["result"] = "fail"
+            test["reason"] = f"unexpected skip: {test['reason']}"
+    return tests, problems
+
+
+def main():
+    args = argparse.ArgumentParser(description=__doc__,
+                                   formatter_class=argparse.RawDescriptionHelpFormatter)
+    args.add_argument("--control")
+    args.add_argument("--skip")
+    args.add_argument("run", type=pathlib.Path)
+    args = args.parse_args()
+
+    def read(name):
+        path = args.run / name
+        return path.read_text(errors="replace") if path.exists() else ""
+
+    tests, problems = judge(read("ktap"), read("console"),
+                            int(read("exit") or 1), args.control, args.skip)
+    count = {r: sum(t["result"] == r for t in tests)
+             for r in ("pass", "fail", "skip")}
+    count["fail"] += len(problems)
+    version = dict(line.split(": ", 1) for line in read("version").splitlines())
+    (args.run / "summary.json").write_text(json.dumps(
+        {"version": version, "command": read("cmdline").strip(), "count": count,
+         "problems": problems, "tests": tests}, indent=1) + "\n")
+
+    for kind, text in problems:
+        print(f"    FAIL  {kind}: {text}")
+    for test in tests:
+        if test["result"] != "pass" or test["reason"]:
+            print(f"    {test['result'].upper()}  {test['name']}: {test['reason']}")
+    print(f"    {count['pass']} passed, {count['fail']} failed, "
+          f"{count['skip']} skipped ({args.run})")
+    return 1 if count["fail"] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
