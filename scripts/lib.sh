@@ -57,7 +57,7 @@ try_stage() {
 	printf '==> %s\n' "$stage_text"
 	[ "$V" = 0 ] || printf '    %s\n' "$*"
 	stage_start=$(date +%s)
-	stage_progress & stage_ticker=$!
+	stage_progress 9>&- & stage_ticker=$!
 	trap 'kill $stage_ticker 2>/dev/null || :' EXIT
 	set +e
 	(set -e; "$@") >"$stage_log" 2>&1
@@ -79,7 +79,8 @@ stage_failed() {
 
 # Twice a minute, so that nobody thinks that it hangs
 stage_progress() {
-	while sleep 30; do
+	trap 'kill $! 2>/dev/null; exit' TERM
+	while sleep 30 & wait $!; do
 		printf '    %4s s, %s lines of log: %s\n' $(($(date +%s) - stage_start)) \
 			"$(wc -l <"$stage_log")" "$(tail -n 1 "$stage_log" | cut -c1-50)"
 	done

@@ -41,7 +41,7 @@ write_patches() {
 		--numbered --stat=75 -o "$(realpath "$3")" "$2"
 	{
 		sed -n '/^#/p' "$PATCHES/series"
-		(cd "$3" && ls)
+		(cd "$3" && ls ./*.patch | sed 's|^./||')
 	} >"$3/series"
 	# The cover letter is written by hand.
 	cp "$PATCHES"/0000-cover-letter.patch "$3/" 2>/dev/null || :
