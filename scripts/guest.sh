@@ -49,7 +49,7 @@ machine() {
 		d++
 	}
 	END {
-		printf "-smp %d -m %dM%s %s%s", cpus, memory,
+		printf "-smp %d,sockets=%d -m %dM%s %s%s", cpus, cpus, memory,
 			d ? sprintf(",slots=%d,maxmem=%dM", d, memory + dimms) : "", numa, dimm
 	}' "$topology"
 }

@@ -1,0 +1,80 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0
+# Everything that must hold.  Goes on after a failure; the last line counts.
+. scripts/lib.sh
+check_base
+started=$(date +%s)
+passed=0 failed=0 skipped=0
+
+count() {
+	passed=$((passed + $1)) failed=$((failed + $2)) skipped=$((skipped + $3))
+}
+
+# A check that is one command: check NAME TEXT COMMAND...
+check() {
+	try_stage "$@"
+	if [ "$stage_status" = 0 ]; then
+		count 1 0 0
+	else
+		tail -n 30 "$stage_log" | sed 's/^/    | /'
+		say "    FAIL  $1: see $stage_log"
+		count 0 1 0
+	fi
+}
+
+# The race test in a guest: guest RUN KERNEL TOPOLOGY UPDATES "VERDICT OPTIONS" VARIANT...
+# Without variants only the nodes are checked.
+guest() {
+	run=check/$1 kernel=$2 topology=$3 updates=$4 options=$5
+	shift 5
+	variants=
+	for variant; do
+		variants="$variants -v $variant"
+	done
+	skip=$(sed -n 's/^skip //p' "scripts/topology/$topology")
+	# shellcheck disable=SC2086
+	scripts/guest.sh "$kernel" "$topology" "$run" UPDATES="$updates" -- \
+		${variants:+/test_cpuset_mempolicy $variants}
+	# shellcheck disable=SC2086
+	python3 scripts/verdict.py $options ${skip:+--skip "$skip"} "$RESULTS/$run" || :
+	# shellcheck disable=SC2046
+	count $(python3 -c 'import json, sys
+count = json.load(open(sys.argv[1]))["count"]
+print(count["pass"], count["fail"], count["skip"])' "$RESULTS/$run/summary.json")
+}
+
+check verdict "testing the verdict on runs" python3 scripts/verdict_test.py
+check refresh "comparing patches/$BASE with what refresh writes" scripts/series.sh verify
+check lint "linting the series, patch by patch" scripts/lint.sh
+scripts/kernel.sh unpatched guest
+scripts/kernel.sh patched guest wide debug
+scripts/kernel.sh programs
+
+races="mbind_update mbind_attach mbind_fork hugetlb_update hugetlb_attach"
+others="task_update task_attach task_fork"
+all_of() {
+	for variant in $2; do
+		printf '%s_%s ' "$1" "$variant"
+	done
+}
+
+# The races can fail: without the series they do.
+# shellcheck disable=SC2046
+{
+	guest control-v1 unpatched small-middle 60 "--control v1_" $(all_of v1 "$races")
+	guest control-v2 unpatched small-middle 60 "--control v2_" $(all_of v2 "$races")
+	guest unpatched-task unpatched small-middle 300 "" v1_task_update v1_task_attach
+
+	guest patched-v1 patched small-middle 2000 "" $(all_of v1 "$races $others")
+	guest patched-v2 patched small-middle 200 "" $(all_of v2 "$races $others")
+	guest debug-v1 patched-debug small-middle 100 "" $(all_of v1 "$races $others")
+	guest debug-v2 patched-debug small-middle 50 "" $(all_of v2 "$races $others")
+	for topology in two four memoryless cpuless movable; do
+		guest "$topology" patched "$topology" 100 "" v1_mbind_update v1_mbind_attach v1_task_update
+	done
+	guest wide patched wide 50 "" v1_mbind_update v1_task_update
+}
+
+say "all of it took $((($(date +%s) - started) / 60)) minutes; the runs are in $RESULTS/check"
+say "$passed passed, $failed failed, $skipped skipped"
+[ "$failed" = 0 ]
