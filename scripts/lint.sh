@@ -1,0 +1,71 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0
+# Patch by patch: does it apply without offset, what do checkpatch, the compiler
+# with W=1, sparse and kernel-doc say?  Of the last three only what the base
+# does not say as well; of checkpatch only what lint-tolerated does not list.
+. scripts/lib.sh
+check_base
+lock_cache
+export CCACHE_DIR="$CACHE/ccache" PATH="/usr/lib/ccache:$PATH"
+out=$(realpath "$SRC")/build/lint
+report=$PWD/$RESULTS/lint
+ignore=$(sed -e '/^#/d' -e 's/\t.*//' scripts/lint-tolerated | paste -sd,)
+series=refs/series/$(series_id)
+commits=$(git -C "$LINUX" rev-list --reverse "base..$series")
+touched=$(git -C "$LINUX" diff --name-only base "$series" -- '*.[ch]' ':!tools')
+rm -rf "$report"
+mkdir -p "$report" "$out"
+failed=0
+
+complain() { printf '    %s: %s\n' "$1" "$2"; failed=$((failed + 1)); }
+
+# What the tools say about the touched objects, without the line numbers
+messages() {
+	(
+		cd "$LINUX"
+		objects=
+		for file in $touched; do
+			[ "$file" = "${file%.c}" ] && continue
+			rm -f "$out/${file%.c}.o"
+			objects="$objects ${file%.c}.o"
+		done
+		# shellcheck disable=SC2086
+		make -s O="$out" -j"$JOBS" W=1 C=1 CHECK=sparse $objects ||
+			echo "the build failed"
+		# shellcheck disable=SC2086
+		scripts/kernel-doc -none -Wall $touched || :
+	) >"$1.log" 2>&1
+	grep -E 'warning|error|Warning|Error|failed' "$1.log" |
+		sed -e "s|$PWD/||g" -e 's/:[0-9][0-9:]*/:/g' | sort -u >"$1" || :
+}
+
+git -C "$LINUX" checkout -q -f --detach base
+cp "$(realpath "$SRC")/build/patched-guest/.config" "$out/.config" 2>/dev/null || {
+	make -s -C "$LINUX" O="$out" tinyconfig
+	"$LINUX/scripts/kconfig/merge_config.sh" -m -O "$out" "$out/.config" scripts/config/guest
+}
+make -s -C "$LINUX" O="$out" olddefconfig prepare
+messages "$report/base"
+! grep -q '^the build failed' "$report/base" || die "the base does not build: see $RESULTS/lint/base.log"
+# shellcheck disable=SC2046
+set -- $(series_patches)
+for commit in $commits; do
+	name=$(basename "$1")
+	echo "$name"
+	git -C "$LINUX" apply --check -v "$PWD/$1" 2>&1 |
+		grep -E 'offset|fuzz|error' && complain "$name" "does not apply as it is"
+	(cd "$LINUX" && perl scripts/checkpatch.pl --strict --terse --show-types \
+		--ignore "$ignore" "$OLDPWD/$1") >"$report/$name.checkpatch" 2>&1 || {
+		cat "$report/$name.checkpatch"
+		complain "$name" "checkpatch"
+	}
+	git -C "$LINUX" checkout -q -f --detach "$commit"
+	messages "$report/$name"
+	comm -13 "$report/base" "$report/$name" >"$report/$name.new"
+	if [ -s "$report/$name.new" ]; then
+		cat "$report/$name.new"
+		complain "$name" "messages that the base does not give"
+	fi
+	shift
+done
+[ "$failed" = 0 ] || die "lint: $failed complaints; all that was said is in $RESULTS/lint"
