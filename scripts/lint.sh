@@ -6,10 +6,11 @@
 . scripts/lib.sh
 check_base
 lock_cache
-export CCACHE_DIR="$CACHE/ccache" PATH="/usr/lib/ccache:$PATH"
+# Debian's python3 first: that is the one with the packages that checkpatch needs
+export CCACHE_DIR="$CACHE/ccache" PATH="/usr/lib/ccache:/usr/bin:$PATH"
 out=$(realpath "$SRC")/build/lint
 report=$PWD/$RESULTS/lint
-ignore=$(sed -e '/^#/d' -e 's/\t.*//' scripts/lint-tolerated | paste -sd,)
+tab=$(printf '\t')
 series=refs/series/$(series_id)
 commits=$(git -C "$LINUX" rev-list --reverse "base..$series")
 touched=$(git -C "$LINUX" diff --name-only base "$series" -- '*.[ch]' ':!tools')
@@ -18,6 +19,21 @@ mkdir -p "$report" "$out"
 failed=0
 
 complain() { printf '    %s: %s\n' "$1" "$2"; failed=$((failed + 1)); }
+
+# Of checkpatch's messages on a patch those that lint-tolerated does not have
+intolerable() {
+	while IFS= read -r message; do
+		line=$(echo "$message" | cut -d: -f2)
+		type=$(echo "$message" | sed -n 's/.*: [A-Z]*:\([A-Z_]*\): .*/\1/p')
+		text=$(sed -n "${line:-1}p" "$1" 2>/dev/null || :)
+		while IFS=$tab read -r tolerated regex reason; do
+			[ "$tolerated" = "$type" ] || continue
+			[ "$regex" = . ] || echo "$text" | grep -qE -- "$regex" || continue
+			continue 2
+		done <scripts/lint-tolerated
+		echo "$message"
+	done
+}
 
 # What the tools say about the touched objects, without the line numbers
 messages() {
@@ -55,10 +71,12 @@ for commit in $commits; do
 	git -C "$LINUX" apply --check -v "$PWD/$1" 2>&1 |
 		grep -E 'offset|fuzz|error' && complain "$name" "does not apply as it is"
 	(cd "$LINUX" && perl scripts/checkpatch.pl --strict --terse --show-types \
-		--ignore "$ignore" "$OLDPWD/$1") >"$report/$name.checkpatch" 2>&1 || {
-		cat "$report/$name.checkpatch"
+		--no-summary "$OLDPWD/$1") >"$report/$name.checkpatch" 2>&1 || :
+	intolerable "$1" <"$report/$name.checkpatch" >"$report/$name.intolerable"
+	if [ -s "$report/$name.intolerable" ]; then
+		cat "$report/$name.intolerable"
 		complain "$name" "checkpatch"
-	}
+	fi
 	git -C "$LINUX" checkout -q -f --detach "$commit"
 	messages "$report/$name"
 	comm -13 "$report/base" "$report/$name" >"$report/$name.new"

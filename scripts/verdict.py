@@ -120,9 +120,19 @@ def check_console(text, control):
         kind, rest = line.split("\t", 1)
         if kind == "any" or control:
             excused.append(re.compile(rest.split("\t# ")[0]))
-    return [line for line in text.splitlines()
-            if any(p.search(line) for p in fatal)
-            and not any(p.search(line) for p in excused)]
+    lines = []
+    trace_excused = False
+    for line in text.splitlines():
+        if not any(p.search(line) for p in fatal):
+            continue
+        # A trace belongs to the report before it, and is excused with that.
+        if line.startswith("Call Trace:") and trace_excused:
+            trace_excused = False
+            continue
+        trace_excused = any(p.search(line) for p in excused)
+        if not trace_excused:
+            lines.append(line)
+    return lines
 
 
 def judge(ktap, console, status, control=None, skip=None):

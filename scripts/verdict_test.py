@@ -121,6 +121,11 @@ class Verdict(unittest.TestCase):
                 self.assertEqual(check_console(line, False), [line])
                 self.assertEqual(check_console(line, True), [line])
 
+    def test_trace_is_excused_with_its_report_only(self):
+        self.assertEqual(check_console(OOM, True), [])
+        self.assertEqual(check_console("Call Trace:\n", True), ["Call Trace:"])
+        self.assertEqual(check_console(OOM + "Call Trace:\n", True), ["Call Trace:"])
+
     def test_ends(self):
         half = GOOD[:GOOD.index("  ok 2")]
         panic = NOISE + "Kernel panic - not syncing: x\n"
