@@ -35,6 +35,7 @@ guest() {
 	# shellcheck disable=SC2086
 	scripts/guest.sh "$kernel" "$topology" "$run" UPDATES="$updates" -- \
 		${variants:+/test_cpuset_mempolicy $variants}
+	[ "$DRYRUN" = 0 ] || return 0
 	# shellcheck disable=SC2086
 	python3 scripts/verdict.py $options ${skip:+--skip "$skip"} "$RESULTS/$run" || :
 	# shellcheck disable=SC2046

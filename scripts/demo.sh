@@ -16,10 +16,12 @@ for kernel in unpatched patched; do
 	# shellcheck disable=SC2086
 	scripts/guest.sh $kernel small-middle demo/$kernel UPDATES=2000 -- \
 		/test_cpuset_mempolicy $variants
+	[ "$DRYRUN" = 0 ] || continue
 	# shellcheck disable=SC2086
 	python3 scripts/verdict.py $options "$RESULTS/demo/$kernel" >"$RESULTS/demo/$kernel/verdict" ||
 		touch "$RESULTS/demo/failed"
 done
+[ "$DRYRUN" = 0 ] || exit 0
 
 say
 python3 - "$RESULTS/demo" <<'EOF'

@@ -6,8 +6,8 @@ Reads ktap, console, exit and version from the run's directory and writes
 summary.json there.  Prints a line per result that is not a plain pass.  Exit
 status: 0 if nothing failed, 1 otherwise.
 
-  --control RE   tests that match must fail, with a signal from the kernel;
-                 those that do must count as passed
+  --control RE   tests that match must fail, with a signal from the kernel or
+                 with stale masks; those that do count as passed
   --skip RE      skips whose reason matches are expected; others are failures
 """
 
@@ -155,12 +155,14 @@ def judge(ktap, console, status, control=None, skip=None):
     for test in tests:
         if control and re.search(control, test["name"]):
             sig = test["values"].get("signal", 0)
-            if test["result"] == "fail" and sig in (7, 9):
+            stale = test["values"].get("stale", 0)
+            if test["result"] == "fail" and (sig in (7, 9) or stale):
+                test["reason"] = (f"control: fails as it must, signal {sig}, "
+                                  f"{stale} stale masks")
                 test["result"] = "pass"
-                test["reason"] = f"control: fails as it must, signal {sig}"
             else:
-                test["reason"] = (f"control: should fail by a signal, did "
-                                  f"{test['result']} with signal {sig}")
+                test["reason"] = (f"control: must fail by a signal or with stale "
+                                  f"masks, but is a {test['result']} without")
                 test["result"] = "fail"
         elif test["result"] == "skip" and not (
                 skip and re.search(skip, test["reason"])):

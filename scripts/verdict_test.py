@@ -108,9 +108,11 @@ class Verdict(unittest.TestCase):
         self.assertEqual(outcome(KILLED, OOM, control="v1"), ["pass", "pass"])
         self.assertEqual(outcome(GOOD, skip=".", control="v1"), ["pass", "fail", "skip"])
 
-    def test_control_must_fail_by_a_signal(self):
+    def test_control_must_fail_for_the_right_reason(self):
         other = KILLED.replace("signal=9", "signal=0")
         self.assertEqual(outcome(other, control="v1"), ["pass", "fail"])
+        stale = KILLED.replace("signal=9", "signal=0 stale=3")
+        self.assertEqual(outcome(stale, control="v1"), ["pass", "pass"])
 
     def test_console(self):
         self.assertEqual(outcome(KILLED, OOM)[0], "warning")
