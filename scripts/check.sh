@@ -51,8 +51,8 @@ scripts/kernel.sh unpatched guest
 scripts/kernel.sh patched guest wide debug
 scripts/kernel.sh programs
 
-races="mbind_update mbind_attach mbind_fork hugetlb_update hugetlb_attach"
-others="task_update task_attach task_fork"
+races="mbind_update mbind_attach mbind_fork hugetlb_update hugetlb_attach task_fork"
+others="task_update task_attach"
 all_of() {
 	for variant in $2; do
 		printf '%s_%s ' "$1" "$variant"

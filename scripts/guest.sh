@@ -127,8 +127,7 @@ cp "$build/$kernel/.config" "$dir/config"
 	echo "gcc: $(gcc --version | head -n 1)"
 } >"$dir/version"
 
-printf '==> guest: %s\n' "$run"
-[ "$V" = 0 ] || printf '    %s\n' "$*"
-status=0
-timeout -s KILL "${TIMEOUT:-900}" "$@" >"$dir/qemu.log" 2>&1 </dev/null || status=$?
-echo "$status" >"$dir/exit"
+stage_watch=$dir/ktap
+try_stage guest "guest: $run" timeout --foreground -s KILL "${TIMEOUT:-900}" "$@" </dev/null
+mv "$stage_log" "$dir/qemu.log"
+echo "$stage_status" >"$dir/exit"

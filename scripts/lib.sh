@@ -77,12 +77,14 @@ stage_failed() {
 	die "$stage_text: failed; the log is $stage_log; repeat the command to go on from here"
 }
 
-# Twice a minute, so that nobody thinks that it hangs
+# Twice a minute, so that nobody thinks that it hangs: the log, or the file that
+# $stage_watch names
 stage_progress() {
 	trap 'kill $! 2>/dev/null; exit' TERM
 	while sleep 30 & wait $!; do
-		printf '    %4s s, %s lines of log: %s\n' $(($(date +%s) - stage_start)) \
-			"$(wc -l <"$stage_log")" "$(tail -n 1 "$stage_log" | cut -c1-50)"
+		watch=${stage_watch:-$stage_log}
+		printf '    %4s s, %s lines: %s\n' $(($(date +%s) - stage_start)) \
+			"$(wc -l <"$watch")" "$(tail -n 1 "$watch" | cut -c1-60)"
 	done
 }
 
