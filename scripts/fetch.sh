@@ -16,6 +16,7 @@ pin=$(series_head Base)
 package=${pin% *} pinned=${pin#* }
 sha256=$(series_head SHA256)
 suite=$(series_head Suite)
+: "${suite:=$(. /etc/os-release && echo "${VERSION_CODENAME:-}")}"
 apt_dir=$CACHE/apt
 
 use() {
@@ -53,7 +54,7 @@ update_lists() {
 	codename=$(. /etc/os-release && echo "${VERSION_CODENAME:-}")
 	apt-get indextargets --format '$(REPO_URI) $(RELEASE) $(COMPONENT) $(SIGNED_BY)' \
 		'Created-By: Packages' |
-		awk -v release="$codename" -v suite="${suite:-$codename}" '
+		awk -v release="$codename" -v suite="$suite" '
 			$2 == release && $3 == "main" {
 				key = $4 ~ /^\// ? "[signed-by=" $4 "] " : ""
 				print "deb " key $1 " " suite " main"
@@ -117,7 +118,7 @@ fi
 mkdir -p "$CACHE/packages"
 version=$pinned
 if ! verified "$pinned"; then
-	try_stage apt-update "fetching the package lists of ${suite:-the machine's suite}" update_lists
+	try_stage apt-update "fetching the package lists of $suite" update_lists
 	if [ "$stage_status" != 0 ]; then
 		# Without a network an older import is better than nothing.
 		for dir in "$CACHE/${package}"_*/; do

@@ -62,6 +62,7 @@ accelerator() {
 		found=tcg,thread=multi
 		if [ -w /dev/kvm ]; then
 			probe=$(mktemp -d)
+			# shellcheck disable=SC2086
 			timeout -s KILL 10 qemu-system-x86_64 -accel kvm $common \
 				-m 256M -kernel "$image" -initrd "$build/initramfs.gz" \
 				-serial null -serial "file:$probe/ktap" \
@@ -83,20 +84,16 @@ image=$build/$kernel/bzImage
 common="-nodefaults -display none -no-reboot -no-user-config"
 cmdline="console=ttyS0 no_timer_check panic=-1 rcupdate.rcu_expedited=1"
 cmdline="$cmdline $(topology_get cmdline) NODES=$(topology_get expect)"
-# shellcheck disable=SC2046
-set -- "$@" "" # so that "for" below sees an end
 
 serial="-serial file:$dir/console -serial file:$dir/ktap"
 if [ "$run" = shell ]; then
 	serial="-serial mon:stdio -serial null"
 	cmdline="$cmdline quiet -- /bin/sh"
 else
-	for word; do
-		[ -z "$word" ] || cmdline="$cmdline $word"
-	done
+	cmdline="$cmdline $*"
 fi
 
-# shellcheck disable=SC2086
+# shellcheck disable=SC2046,SC2086
 set -- qemu-system-x86_64 -accel "$(accelerator)" $common $(machine) \
 	-kernel "$image" -initrd "$build/initramfs.gz" $serial -append "$cmdline"
 

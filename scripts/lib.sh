@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=sh disable=SC2012
 # What the other scripts share.  They run with the top of the repository as
 # working directory and take their settings from the environment, which the
 # Makefile fills.

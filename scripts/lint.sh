@@ -26,7 +26,7 @@ intolerable() {
 		line=$(echo "$message" | cut -d: -f2)
 		type=$(echo "$message" | sed -n 's/.*: [A-Z]*:\([A-Z_]*\): .*/\1/p')
 		text=$(sed -n "${line:-1}p" "$1" 2>/dev/null || :)
-		while IFS=$tab read -r tolerated regex reason; do
+		while IFS=$tab read -r tolerated regex _; do
 			[ "$tolerated" = "$type" ] || continue
 			[ "$regex" = . ] || echo "$text" | grep -qE -- "$regex" || continue
 			continue 2
