@@ -7,7 +7,7 @@
  * serial port.  The console is left to the kernel, so that neither can spoil
  * the other.  Whatever ends the guest early leaves a plan that is not fulfilled.
  *
- *	... NODES=online=0-3,has_memory=0-2 UPDATES=100 -- prog -v variant + prog2
+ *	... NODES=online=0-3:has_memory=0,2-3 UPDATES=100 -- /prog -v variant + /prog2
  *
  * NODES, set by the topology, is checked first: a guest that is not the one
  * that was asked for proves nothing.  Every other NAME=value before "--" is
@@ -100,7 +100,7 @@ static int check_node_list(const char *name, const char *want)
 	return -1;
 }
 
-/* "online=0-3:has_cpu=0": the lists themselves contain commas */
+/* The first test: NODES names files of NODE_DIR and what they have to say */
 static void check_topology(int number)
 {
 	char *nodes = getenv("NODES"), *item;
@@ -173,7 +173,6 @@ static void run_shell(char **argv)
 	setenv("HOME", "/", 1);
 	pid = fork();
 	if (!pid) {
-		setsid();
 		execv("/bin/setsid", (char *[]){ "setsid", "-c", argv[0], NULL });
 		_exit(127);
 	}
