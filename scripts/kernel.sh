@@ -86,10 +86,11 @@ build_programs() {
 		"$out/selftests/test_cpuset_mempolicy"
 	cp "$out/selftests/test_cpuset_mempolicy" "$out/root/"
 	gcc -O2 -Wall -Wextra -Werror -static -o "$out/root/init" tools/init.c
-	cp /bin/busybox "$out/root/bin/"
 	for applet in $(/bin/busybox --list); do
-		ln -sf busybox "$out/root/bin/$applet"
+		ln -s busybox "$out/root/bin/$applet"
 	done
+	# It lists itself.
+	cp --remove-destination /bin/busybox "$out/root/bin/"
 	(cd "$out/root" && find . | sort | cpio -o -H newc --quiet --reproducible) |
 		gzip -n >"$out/initramfs.gz"
 	ln -f "$out/initramfs.gz" "$build/initramfs.gz"

@@ -165,7 +165,8 @@ static void run_program(int number, char **argv)
 			number, argv[0]);
 }
 
-static void run_shell(char **argv)
+/* On the console's own port: /dev/console cannot be a controlling terminal */
+static void run_shell(char *shell)
 {
 	pid_t pid;
 
@@ -173,7 +174,12 @@ static void run_shell(char **argv)
 	setenv("HOME", "/", 1);
 	pid = fork();
 	if (!pid) {
-		execv("/bin/setsid", (char *[]){ "setsid", "-c", argv[0], NULL });
+		int tty = open("/dev/ttyS0", O_RDWR);
+
+		dup2(tty, STDIN_FILENO);
+		dup2(tty, STDOUT_FILENO);
+		dup2(tty, STDERR_FILENO);
+		execl("/bin/setsid", "setsid", "-c", shell, NULL);
 		_exit(127);
 	}
 	while (pid > 0 && waitpid(pid, NULL, 0) != pid)
@@ -192,7 +198,7 @@ int main(int argc, char **argv)
 	setenv("PATH", "/bin:/", 1);
 
 	if (argc == 2 && !strcmp(argv[1], "/bin/sh")) {
-		run_shell(argv + 1);
+		run_shell(argv[1]);
 		power_off();
 	}
 
