@@ -14,20 +14,26 @@ apply() {
 	id=$(series_id)
 	git -C "$LINUX" rev-parse -q --verify "refs/series/$id" >/dev/null && return
 	# A run that was interrupted may have left anything.
-	git -C "$LINUX" am --abort 2>/dev/null || :
+	git_linux am --abort 2>/dev/null || :
 	git -C "$LINUX" checkout -q -f --detach base
 	git -C "$LINUX" clean -fdq
-	stage apply "applying $(series_patches | wc -l) patches to $(cat "$SRC/version")" am_series
+	try_stage apply "applying $(series_patches | wc -l) patches to $(cat "$SRC/version")" am_series
+	[ "$stage_status" = 0 ] || die "$(tail -n 1 "$stage_log") (log: $stage_log)"
 	git -C "$LINUX" update-ref "refs/series/$id" HEAD
+}
+
+# git with a committer, who is not part of the patches
+git_linux() {
+	git -C "$LINUX" -c user.name=series -c user.email=series@cpuset-mempolicy.invalid "$@"
 }
 
 am_series() {
 	for patch in $(series_patches); do
-		git -C "$LINUX" -c user.name=series -c user.email=series@cpuset-mempolicy.invalid \
-			am -q --committer-date-is-author-date "$PWD/$patch" && continue
-		git -C "$LINUX" am --abort
-		echo "$patch does not apply to $(cat "$SRC/version"):"
-		git -C "$LINUX" apply --check "$PWD/$patch" || :
+		git_linux am -q --committer-date-is-author-date "$PWD/$patch" && continue
+		git_linux am --abort || :
+		where=$(git_linux apply --check "$PWD/$patch" 2>&1 |
+			sed -n 's/^error: patch failed: //p' | paste -sd' ')
+		echo "$patch does not apply to $(cat "$SRC/version"), at ${where:-no place that git names}"
 		return 1
 	done
 }
