@@ -21,7 +21,7 @@ HERE = pathlib.Path(__file__).parent
 
 VERSION = re.compile(r"(KTAP version 1|TAP version 13)$")
 PLAN = re.compile(r"1\.\.(\d+)(?: # SKIP ?(.*))?$")
-RESULT = re.compile(r"(not ok|ok) (\d+)(?: -)? ?([^#]*?)\s*(?:# ?(SKIP|XFAIL|TODO)\b ?(.*))?$")
+RESULT = re.compile(r"(not ok|ok) (\d+)(?: -)? ?([^#]*?)\s*(?:# ?(SKIP|XFAIL)\b ?(.*))?$")
 VALUE = re.compile(r"\b([a-z_]+)=(-?\d+)\b")
 
 
