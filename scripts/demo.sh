@@ -28,12 +28,12 @@ python3 - "$RESULTS/demo" <<'EOF'
 import json, sys
 
 RACES = {
-    "mbind_update": "cpuset.mems is written, pages are touched",
-    "mbind_attach": "the process is moved between cpusets",
-    "hugetlb_update": "cpuset.mems is written, huge pages",
+    "mbind_update": "cpuset.mems written",
+    "mbind_attach": "process moved",
+    "hugetlb_update": "... written, huge pages",
 }
 ENDS = {0: "none", 7: "1 (SIGBUS)", 9: "1 (OOM)"}
-ROW = "{:<42} {:<9} {:>7} {:>9} {:>11}  {}"
+ROW = "{:<24} {:<9} {:>7} {:>9} {:>11}  {}"
 
 def values(kernel, race):
     tests = json.load(open(f"{sys.argv[1]}/{kernel}/summary.json"))["tests"]
