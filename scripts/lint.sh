@@ -56,10 +56,8 @@ messages() {
 }
 
 git -C "$LINUX" checkout -q -f --detach base
-cp "$(realpath "$SRC")/build/patched-guest/.config" "$out/.config" 2>/dev/null || {
-	make -s -C "$LINUX" O="$out" tinyconfig
-	"$LINUX/scripts/kconfig/merge_config.sh" -m -O "$out" "$out/.config" scripts/config/guest
-}
+make -s -C "$LINUX" O="$out" tinyconfig
+"$LINUX/scripts/kconfig/merge_config.sh" -m -O "$out" "$out/.config" scripts/config/guest >/dev/null
 make -s -C "$LINUX" O="$out" olddefconfig prepare
 messages "$report/base"
 ! grep -q '^the build failed' "$report/base" || die "the base does not build: see $RESULTS/lint/base.log"
