@@ -75,7 +75,8 @@ kernel() {
 		build_kernel "$commit" $fragments
 }
 
-# The selftests with their own Makefile, static: the guest has no libraries.
+# The selftests with their own Makefile, and every program of tools/, which take
+# kselftest.h from there.  All static: the guest has no libraries.
 build_programs() {
 	rm -rf "$out"
 	mkdir -p "$out/root/bin" "$out/root/dev" "$out/selftests"
@@ -85,7 +86,12 @@ build_programs() {
 		KHDR_INCLUDES="-isystem $out/usr/include" LDFLAGS=-static \
 		"$out/selftests/test_cpuset_mempolicy"
 	cp "$out/selftests/test_cpuset_mempolicy" "$out/root/"
-	gcc -O2 -Wall -Wextra -Werror -static -o "$out/root/init" tools/init.c
+	for source in tools/*.c; do
+		name=$(basename "$source" .c)
+		gcc -O2 -Wall -Wextra -Werror -static -pthread \
+			-isystem "$LINUX/tools/testing/selftests" \
+			-isystem "$out/usr/include" -o "$out/root/$name" "$source"
+	done
 	for applet in $(/bin/busybox --list); do
 		ln -s busybox "$out/root/bin/$applet"
 	done
@@ -100,7 +106,7 @@ build_programs() {
 programs() {
 	out=$build/programs
 	key=$({ git -C "$LINUX" rev-parse "$(commit_of patched)^{tree}"
-		cat tools/init.c scripts/kernel.sh; } | sha256sum)
+		cat tools/*.[ch] scripts/kernel.sh; } | sha256sum)
 	[ "$(cat "$out/built" 2>/dev/null)" != "$key" ] || return 0
 	stage programs "building the guest's programs" build_programs
 }
