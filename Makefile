@@ -30,6 +30,7 @@ help:
 #:   make kernel     build the unpatched and the patched guest kernel
 #:   make test       one test by name: make test TEST=v1_mbind_update UPDATES=2000
 #:   make boot       boot a guest and check its nodes only
+#:   make bench      what policies cost, unpatched beside patched, in instructions
 #:   make shell      a shell in the guest; "poweroff -f" or Ctrl-A X ends it
 #:
 #:   make fetch      fetch, verify and import the base kernel
@@ -90,6 +91,12 @@ boot: guest-boot
 	@scripts/guest.sh $(KERNEL) $(TOPOLOGY) boot
 	@[ $(DRYRUN) != 0 ] || python3 scripts/verdict.py results/boot
 
+bench: series
+	@scripts/kernel.sh unpatched bench
+	@scripts/kernel.sh patched bench
+	@scripts/kernel.sh programs
+	@scripts/bench.sh
+
 shell: guest-shell
 	@scripts/guest.sh $(KERNEL) $(TOPOLOGY) shell
 
@@ -99,4 +106,4 @@ clean:
 distclean: clean
 	rm -rf "$(CACHE)"
 
-.PHONY: help install fetch tree refresh series kernel demo check lint test boot shell clean distclean
+.PHONY: help install fetch tree refresh series kernel demo check lint test boot bench shell clean distclean

@@ -56,6 +56,7 @@ machine() {
 
 # On many machines /dev/kvm exists and opens, and a guest hangs in it for ever.
 accelerator() {
+	[ -z "$icount" ] || { echo tcg; return; }
 	[ "$ACCEL" = auto ] || { echo "$ACCEL"; return; }
 	boot=$(cat /proc/sys/kernel/random/boot_id)
 	if [ "$(sed -n 1p "$CACHE/accel" 2>/dev/null)" != "$boot" ]; then
@@ -81,6 +82,7 @@ case $kernel in
 *) kernel=$kernel-${config:=guest} ;;
 esac
 image=$build/$kernel/bzImage
+icount=$(topology_get icount) cpu=$(topology_get cpu)
 common="-nodefaults -display none -no-reboot -no-user-config"
 cmdline="console=ttyS0 no_timer_check panic=-1 rcupdate.rcu_expedited=1"
 cmdline="$cmdline $(topology_get cmdline) NODES=$(topology_get expect)"
@@ -94,8 +96,8 @@ else
 fi
 
 # shellcheck disable=SC2046,SC2086
-set -- qemu-system-x86_64 -accel "$(accelerator)" $common $(machine) \
-	-kernel "$image" -initrd "$build/initramfs.gz" $serial -append "$cmdline"
+set -- qemu-system-x86_64 -accel "$(accelerator)" ${icount:+-icount $icount} ${cpu:+-cpu $cpu} \
+	$common $(machine) -kernel "$image" -initrd "$build/initramfs.gz" $serial -append "$cmdline"
 
 if [ "$DRYRUN" != 0 ]; then
 	for word; do
