@@ -22,19 +22,13 @@ check() {
 	fi
 }
 
-# The race test in a guest: guest RUN KERNEL TOPOLOGY UPDATES "VERDICT OPTIONS" VARIANT...
-# Without variants only the nodes are checked.
+# A guest: guest RUN KERNEL TOPOLOGY "NAME=value..." "VERDICT OPTIONS" PROGRAM [ARGUMENT]...
 guest() {
-	run=check/$1 kernel=$2 topology=$3 updates=$4 options=$5
+	run=check/$1 kernel=$2 topology=$3 settings=$4 options=$5
 	shift 5
-	variants=
-	for variant; do
-		variants="$variants -v $variant"
-	done
 	skip=$(sed -n 's/^skip //p' "scripts/topology/$topology")
 	# shellcheck disable=SC2086
-	scripts/guest.sh "$kernel" "$topology" "$run" UPDATES="$updates" -- \
-		${variants:+/test_cpuset_mempolicy $variants}
+	scripts/guest.sh "$kernel" "$topology" "$run" $settings -- "$@"
 	[ "$DRYRUN" = 0 ] || return 0
 	# shellcheck disable=SC2086
 	python3 scripts/verdict.py $options ${skip:+--skip "$skip"} "$RESULTS/$run" || :
@@ -42,6 +36,19 @@ guest() {
 	count $(python3 -c 'import json, sys
 count = json.load(open(sys.argv[1]))["count"]
 print(count["pass"], count["fail"], count["skip"])' "$RESULTS/$run/summary.json")
+}
+
+# The race test in a guest: race RUN KERNEL TOPOLOGY UPDATES "VERDICT OPTIONS" VARIANT...
+race() {
+	name=$1 kernel=$2 topology=$3 updates=$4 options=$5
+	shift 5
+	variants=
+	for variant; do
+		variants="$variants -v $variant"
+	done
+	# shellcheck disable=SC2086
+	guest "$name" "$kernel" "$topology" "UPDATES=$updates" "$options" \
+		/test_cpuset_mempolicy $variants
 }
 
 check verdict "testing the verdict on runs" python3 scripts/verdict_test.py
@@ -52,7 +59,7 @@ scripts/kernel.sh patched guest wide debug
 scripts/kernel.sh programs
 
 races="mbind_update mbind_attach mbind_fork hugetlb_update hugetlb_attach task_fork"
-others="task_update task_attach"
+others="task_update task_attach hugetlb_task_update hugetlb_task_attach"
 all_of() {
 	for variant in $2; do
 		printf '%s_%s ' "$1" "$variant"
@@ -62,19 +69,27 @@ all_of() {
 # The races can fail: without the series they do.
 # shellcheck disable=SC2046
 {
-	guest control-v1 unpatched small-middle 60 "--control v1_" $(all_of v1 "$races")
-	guest control-v2 unpatched small-middle 60 "--control v2_" $(all_of v2 "$races")
-	guest unpatched-task unpatched small-middle 300 "" v1_task_update v1_task_attach
+	race control-v1 unpatched small-middle 60 "--control v1_" $(all_of v1 "$races")
+	race control-v2 unpatched small-middle 60 "--control v2_" $(all_of v2 "$races")
+	race unpatched-task unpatched small-middle 300 "" v1_task_update v1_task_attach
 
-	guest patched-v1 patched small-middle 2000 "" $(all_of v1 "$races $others")
-	guest patched-v2 patched small-middle 200 "" $(all_of v2 "$races $others")
-	guest debug-v1 patched-debug small-middle 100 "" $(all_of v1 "$races $others")
-	guest debug-v2 patched-debug small-middle 50 "" $(all_of v2 "$races $others")
+	race patched-v1 patched small-middle 2000 "" $(all_of v1 "$races $others")
+	race patched-v2 patched small-middle 200 "" $(all_of v2 "$races $others")
+	race debug-v1 patched-debug small-middle 100 "" $(all_of v1 "$races $others")
+	race debug-v2 patched-debug small-middle 50 "" $(all_of v2 "$races $others")
 	for topology in two four memoryless cpuless movable; do
-		guest "$topology" patched "$topology" 100 "" v1_mbind_update v1_mbind_attach v1_task_update
+		race "$topology" patched "$topology" 100 "" v1_mbind_update v1_mbind_attach v1_task_update
 	done
-	guest wide patched wide 50 "" v1_mbind_update v1_task_update
+	race wide patched wide 50 "" v1_mbind_update v1_task_update
 }
+
+# The arithmetic, in the guest with the widest masks
+check kunit "reading the results of the KUnit suite" \
+	python3 "$LINUX/tools/testing/kunit/kunit.py" parse "$RESULTS/check/wide/console"
+
+# The life of policies: nothing is leaked, and few are left behind
+guest storm patched-debug small-middle SECONDS=60 "" /storm
+guest retired patched-debug small-middle "UPDATES=300 OWN_UPDATES=100" "" /retired
 
 say "all of it took $((($(date +%s) - started) / 60)) minutes; the runs are in $RESULTS/check"
 say "$passed passed, $failed failed, $skipped skipped"
