@@ -37,7 +37,8 @@ intolerable() {
 	done
 }
 
-# What the tools say about the touched objects, without the line numbers
+# What the tools say about the touched objects, without the line numbers: all of
+# them for the base, those that are to be compiled again for a patch
 messages() {
 	(
 		cd "$LINUX"
@@ -46,7 +47,7 @@ messages() {
 			[ "$file" = "${file%.c}" ] && continue
 			# This is how its Makefile calls it.
 			case $file in virt/kvm/*) file=arch/x86/kvm/../../../$file ;; esac
-			rm -f "$out/${file%.c}.o"
+			[ "$1" != "$report/base" ] || rm -f "$out/${file%.c}.o"
 			objects="$objects ${file%.c}.o"
 		done
 		# shellcheck disable=SC2086
