@@ -42,8 +42,10 @@ intolerable() {
 messages() {
 	(
 		cd "$LINUX"
-		objects=
+		objects= present=
 		for file in $touched; do
+			[ -f "$file" ] || continue
+			present="$present $file"
 			[ "$file" = "${file%.c}" ] && continue
 			# This is how its Makefile calls it.
 			case $file in virt/kvm/*) file=arch/x86/kvm/../../../$file ;; esac
@@ -54,7 +56,7 @@ messages() {
 		make -s O="$out" -j"$JOBS" W=1 C=1 CHECK="$sparse" $objects ||
 			echo "the build failed"
 		# shellcheck disable=SC2086
-		scripts/kernel-doc -none -Wall $touched || :
+		scripts/kernel-doc -none -Wall $present || :
 	) >"$1.log" 2>&1
 	grep -E 'warning|error|Warning|Error|failed' "$1.log" |
 		sed -e "s|$PWD/||g" -e 's/:[0-9][0-9:]*/:/g' | sort -u >"$1" || :
