@@ -84,6 +84,7 @@ for commit in $commits; do
 		complain "$name" "checkpatch"
 	fi
 	git -C "$LINUX" checkout -q -f --detach "$commit"
+	make -s -C "$LINUX" O="$out" olddefconfig
 	messages "$report/$name"
 	comm -13 "$report/base" "$report/$name" >"$report/$name.new"
 	if [ -s "$report/$name.new" ]; then
