@@ -13,6 +13,7 @@ report=$PWD/$RESULTS/lint
 tab=$(printf '\t')
 series=refs/series/$(series_id)
 commits=$(git -C "$LINUX" rev-list --reverse "base..$series")
+last=$(git -C "$LINUX" rev-parse "$series")
 touched=$(git -C "$LINUX" diff --name-only base "$series" -- '*.[ch]' ':!tools')
 rm -rf "$report"
 mkdir -p "$report" "$out"
@@ -37,19 +38,20 @@ intolerable() {
 	done
 }
 
-# What the tools say about the touched objects, without the line numbers: all of
-# them for the base, those that are to be compiled again for a patch
+# What the tools say about some files, without the line numbers: messages REPORT FILE...
 messages() {
+	log=$1
+	shift
 	(
 		cd "$LINUX"
 		objects= present=
-		for file in $touched; do
+		for file; do
 			[ -f "$file" ] || continue
 			present="$present $file"
 			[ "$file" = "${file%.c}" ] && continue
 			# This is how its Makefile calls it.
 			case $file in virt/kvm/*) file=arch/x86/kvm/../../../$file ;; esac
-			[ "$1" != "$report/base" ] || rm -f "$out/${file%.c}.o"
+			rm -f "$out/${file%.c}.o"
 			objects="$objects ${file%.c}.o"
 		done
 		# shellcheck disable=SC2086
@@ -57,16 +59,17 @@ messages() {
 			echo "the build failed"
 		# shellcheck disable=SC2086
 		scripts/kernel-doc -none -Wall $present || :
-	) >"$1.log" 2>&1
-	grep -E 'warning|error|Warning|Error|failed' "$1.log" |
-		sed -e "s|$PWD/||g" -e 's/:[0-9][0-9:]*/:/g' | sort -u >"$1" || :
+	) >"$log.log" 2>&1
+	grep -E 'warning|error|Warning|Error|failed' "$log.log" |
+		sed -e "s|$PWD/||g" -e 's/:[0-9][0-9:]*/:/g' | sort -u >"$log" || :
 }
 
 git -C "$LINUX" checkout -q -f --detach base
 make -s -C "$LINUX" O="$out" tinyconfig
 "$LINUX/scripts/kconfig/merge_config.sh" -m -O "$out" "$out/.config" scripts/config/guest scripts/config/lint >/dev/null
 make -s -C "$LINUX" O="$out" olddefconfig prepare
-messages "$report/base"
+# shellcheck disable=SC2086
+messages "$report/base" $touched
 ! grep -q '^the build failed' "$report/base" || die "the base does not build: see $RESULTS/lint/base.log"
 ! grep -q 'sparse.*not available' "$report/base.log" || die "make does not take sparse: see $RESULTS/lint/base.log"
 # shellcheck disable=SC2046
@@ -85,7 +88,11 @@ for commit in $commits; do
 	fi
 	git -C "$LINUX" checkout -q -f --detach "$commit"
 	make -s -C "$LINUX" O="$out" olddefconfig
-	messages "$report/$name"
+	# What a header does to the files that do not change shows at the end.
+	files=$(git -C "$LINUX" diff --name-only "$commit~" "$commit" -- '*.[ch]' ':!tools')
+	[ "$commit" != "$last" ] || files=$touched
+	# shellcheck disable=SC2086
+	messages "$report/$name" $files
 	comm -13 "$report/base" "$report/$name" >"$report/$name.new"
 	if [ -s "$report/$name.new" ]; then
 		cat "$report/$name.new"
