@@ -55,10 +55,11 @@ messages() {
 			objects="$objects ${file%.c}.o"
 		done
 		# shellcheck disable=SC2086
-		make -s O="$out" -j"$JOBS" W=1 C=1 CHECK="$sparse" $objects ||
+		[ -z "$objects" ] ||
+			make -s O="$out" -j"$JOBS" W=1 C=1 CHECK="$sparse" $objects ||
 			echo "the build failed"
 		# shellcheck disable=SC2086
-		scripts/kernel-doc -none -Wall $present || :
+		[ -z "$present" ] || scripts/kernel-doc -none -Wall $present || :
 	) >"$log.log" 2>&1
 	grep -E 'warning|error|Warning|Error|failed' "$log.log" |
 		sed -e "s|$PWD/||g" -e 's/:[0-9][0-9:]*/:/g' | sort -u >"$log" || :
