@@ -83,9 +83,9 @@ all_of() {
 	race wide patched wide 50 "" v1_mbind_update v1_task_update
 }
 
-# The arithmetic, in the guest with the widest masks
+# The arithmetic, in the guest with the widest masks; kunit.py changes directory.
 [ "$DRYRUN" != 0 ] || check kunit "reading the results of the KUnit suite" \
-	python3 "$LINUX/tools/testing/kunit/kunit.py" parse "$RESULTS/check/wide/console"
+	python3 "$LINUX/tools/testing/kunit/kunit.py" parse "$PWD/$RESULTS/check/wide/console"
 
 # The life of policies: nothing is leaked, and few are left behind
 guest storm patched-debug small-middle SECONDS=60 "" /storm
