@@ -4,6 +4,7 @@
 . scripts/lib.sh
 check_base
 started=$(date +%s)
+failed=
 races="v1_mbind_update v1_mbind_attach v1_hugetlb_update"
 
 for kernel in unpatched patched; do
@@ -19,7 +20,7 @@ for kernel in unpatched patched; do
 	[ "$DRYRUN" = 0 ] || continue
 	# shellcheck disable=SC2086
 	python3 scripts/verdict.py $options "$RESULTS/demo/$kernel" >"$RESULTS/demo/$kernel/verdict" ||
-		touch "$RESULTS/demo/failed"
+		failed=yes
 done
 [ "$DRYRUN" = 0 ] || exit 0
 
@@ -50,8 +51,7 @@ for race, text in RACES.items():
         text = ""
 EOF
 say
-if [ -e "$RESULTS/demo/failed" ]; then
-	rm "$RESULTS/demo/failed"
+if [ "$failed" ]; then
 	cat "$RESULTS"/demo/*/verdict
 	die "this is not what the series promises; the runs are in $RESULTS/demo"
 fi

@@ -58,6 +58,7 @@ machine() {
 accelerator() {
 	[ -z "$icount" ] || { echo tcg; return; }
 	[ "$ACCEL" = auto ] || { echo "$ACCEL"; return; }
+	[ -f "$image" ] || { echo tcg,thread=multi; return; }
 	boot=$(cat /proc/sys/kernel/random/boot_id)
 	if [ "$(sed -n 1p "$CACHE/accel" 2>/dev/null)" != "$boot" ]; then
 		found=tcg,thread=multi

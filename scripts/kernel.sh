@@ -106,7 +106,8 @@ build_programs() {
 programs() {
 	out=$build/programs
 	key=$({ git -C "$LINUX" rev-parse "$(commit_of patched)^{tree}"
-		cat tools/*.[ch] scripts/kernel.sh; } | sha256sum)
+		cat tools/*.[ch] scripts/kernel.sh; gcc --version
+		sha256sum /bin/busybox; } | sha256sum)
 	[ "$(cat "$out/built" 2>/dev/null)" != "$key" ] || return 0
 	stage programs "building the guest's programs" build_programs
 }

@@ -31,6 +31,8 @@ series_head() { sed -n "s/^# $1: //p" "$PATCHES/series"; }
 series_patches() { sed -e '/^#/d' -e '/^$/d' -e "s|^|$PATCHES/|" "$PATCHES/series"; }
 
 check_base() {
+	# "make refresh" was interrupted between its last two steps.
+	[ -d "$PATCHES" ] || [ ! -d "$PATCHES.old" ] || mv "$PATCHES.old" "$PATCHES"
 	[ -f "$PATCHES/series" ] ||
 		die "BASE=$BASE: there is no patches/$BASE; there is: $(ls patches | tr '\n' ' ')"
 }
@@ -60,6 +62,8 @@ try_stage() {
 	stage_start=$(date +%s)
 	stage_progress 9>&- & stage_ticker=$!
 	trap 'kill $stage_ticker 2>/dev/null || :' EXIT
+	trap 'exit 130' INT
+	trap 'exit 143' TERM
 	set +e
 	(set -e; "$@") >"$stage_log" 2>&1
 	stage_status=$?

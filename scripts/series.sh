@@ -82,6 +82,8 @@ refresh)
 	[ -d "$tree" ] || die "there is no $tree; 'make tree' makes it"
 	[ -z "$(git -C "$tree" status --porcelain --untracked-files=no)" ] ||
 		die "$tree has changes that are not committed"
+	[ "$(git -C "$tree" symbolic-ref --short -q HEAD)" = series ] ||
+		die "$tree is not at its branch \"series\": is a rebase under way there?"
 	write_patches "$tree" base "$PATCHES.part"
 	rm -rf "$PATCHES.old"
 	mv "$PATCHES" "$PATCHES.old"

@@ -8,7 +8,8 @@ status: 0 if nothing failed, 1 otherwise.
 
   --control RE   tests that match must fail, with a signal from the kernel or
                  with stale masks; those that do count as passed
-  --skip RE      skips whose reason matches are expected; others are failures
+  --skip RE      skips whose reason matches are expected, and no others; without
+                 it, those that the topology of the run names
 """
 
 import argparse
@@ -135,6 +136,12 @@ def check_console(text, control):
     return lines
 
 
+def topology_skip(version):
+    """Return the RE of the skips that are expected of a run's topology."""
+    text = (HERE / "topology" / version["topology"]).read_text()
+    return next((line[5:] for line in text.splitlines() if line.startswith("skip ")), None)
+
+
 def judge(ktap, console, status, control=None, skip=None):
     """Return (tests, problems) of a run; problems are (kind, text)."""
     tests, malformed = parse_ktap(ktap)
@@ -183,12 +190,12 @@ def main():
         path = args.run / name
         return path.read_text(errors="replace") if path.exists() else ""
 
-    tests, problems = judge(read("ktap"), read("console"),
-                            int(read("exit") or 1), args.control, args.skip)
+    version = dict(line.split(": ", 1) for line in read("version").splitlines())
+    tests, problems = judge(read("ktap"), read("console"), int(read("exit") or 1),
+                            args.control, args.skip or topology_skip(version))
     count = {r: sum(t["result"] == r for t in tests)
              for r in ("pass", "fail", "skip")}
     count["fail"] += len(problems)
-    version = dict(line.split(": ", 1) for line in read("version").splitlines())
     (args.run / "summary.json").write_text(json.dumps(
         {"version": version, "command": read("cmdline").strip(), "count": count,
          "problems": problems, "tests": tests}, indent=1) + "\n")

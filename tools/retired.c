@@ -292,14 +292,16 @@ static int change_mems(enum event event, pid_t pid, int to)
 /* Is it time for one of @times actions, spread over @all rounds? */
 static bool is_due(long round, long all, long times)
 {
-	return times >= all || round % (all / times) == 0 || round == all - 1;
+	/* Odd: after updates to either mems */
+	return times >= all || round % (all / times | 1) == 0 || round == all - 1;
 }
 
 static void test_bound(const char *name, int threads, bool own, long updates)
 {
-	long bound = env_number("BOUND", 4L * (threads + NR_FAULTERS + 1) *
-				(own ? 2 : 1) +
-				CPU_BATCH * sysconf(_SC_NPROCESSORS_ONLN));
+	/* That of the first thread, and one for each thread and mapping */
+	long in_use = 1 + (own ? 2L * threads : 0);
+	long bound = env_number("BOUND", 4 * in_use + CPU_BATCH *
+				sysconf(_SC_NPROCESSORS_ONLN));
 	struct slab before, during = {}, after, at_rest, max = {};
 	int err, stale, to = 0, failed = 0;
 	const char *why;
@@ -363,6 +365,11 @@ static void test_bound(const char *name, int threads, bool own, long updates)
 		ksft_print_msg("before=%ld max=%ld after=%ld bound=%ld total_max=%ld total_after=%ld\n",
 			       before.active, max.active, after.active, bound,
 			       max.total, after.total);
+		if (at_rest.active > before.active + in_use + SLACK) {
+			ksft_print_msg("more than the %ld that are in use\n",
+				       in_use);
+			failed++;
+		}
 		if (max.active > before.active + bound) {
 			ksft_print_msg("more than %ld above what there was before\n",
 				       bound);

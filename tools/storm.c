@@ -975,8 +975,11 @@ static int report(void)
 			ksft_print_msg("policy: %s/%s: mbind %lu, set_mempolicy %lu\n",
 				       mode_name[i], mode_flags[j].name,
 				       shared->mbind[i][j], shared->set[i][j]);
-			if (!shared->mbind[i][j] || !shared->set[i][j])
+			if (!shared->mbind[i][j] || !shared->set[i][j]) {
+				ksft_print_msg("never set by both: %s/%s\n",
+					       mode_name[i], mode_flags[j].name);
 				missing++;
+			}
 		}
 	}
 	if (shared->bad)
