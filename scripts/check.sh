@@ -58,7 +58,7 @@ scripts/kernel.sh unpatched guest
 scripts/kernel.sh patched guest wide debug
 scripts/kernel.sh programs
 
-races="mbind_update mbind_attach mbind_fork hugetlb_update hugetlb_attach task_fork"
+races="mbind_update mbind_attach mbind_fork mbind_clone hugetlb_update hugetlb_attach task_fork task_clone"
 others="task_update task_attach hugetlb_task_update hugetlb_task_attach"
 all_of() {
 	for variant in $2; do
