@@ -87,9 +87,11 @@ all_of() {
 [ "$DRYRUN" != 0 ] || check kunit "reading the results of the KUnit suite" \
 	python3 "$LINUX/tools/testing/kunit/kunit.py" parse "$PWD/$RESULTS/check/wide/console"
 
-# The life of policies: nothing is leaked, and few are left behind
+# The life of policies: nothing is leaked, few are left behind, and none is missed
 guest storm patched-debug small-middle SECONDS=60 "" /storm
 guest retired patched-debug small-middle "UPDATES=300 OWN_UPDATES=100" "" /retired
+guest failslab patched-debug small-middle \
+	"FAILSLAB=1 OWN_THREADS=60 OWN_UPDATES=30" "" /retired
 
 say "all of it took $((($(date +%s) - started) / 60)) minutes; the runs are in $RESULTS/check"
 say "$passed passed, $failed failed, $skipped skipped"

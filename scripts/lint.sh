@@ -3,6 +3,7 @@
 # Patch by patch: does it apply without offset, what do checkpatch, the compiler
 # with W=1, sparse and kernel-doc say?  Of the last three only what the base
 # does not say as well; of checkpatch only what lint-tolerated does not list.
+# At last, does all of it compile without each option that leaves a part out?
 . scripts/lib.sh
 check_base
 lock_cache
@@ -67,10 +68,19 @@ messages() {
 		sed -e "s|$PWD/||g" -e 's/:[0-9][0-9:]*/:/g' | sort -u >"$log" || :
 }
 
+# A configuration to compile with: configure DIRECTORY [FRAGMENT]...
+configure() {
+	dir=$1
+	shift
+	mkdir -p "$dir"
+	make -s -C "$LINUX" O="$dir" tinyconfig
+	"$LINUX/scripts/kconfig/merge_config.sh" -m -O "$dir" "$dir/.config" \
+		scripts/config/guest scripts/config/lint "$@" >/dev/null
+	make -s -C "$LINUX" O="$dir" olddefconfig prepare
+}
+
 git -C "$LINUX" checkout -q -f --detach base
-make -s -C "$LINUX" O="$out" tinyconfig
-"$LINUX/scripts/kconfig/merge_config.sh" -m -O "$out" "$out/.config" scripts/config/guest scripts/config/lint >/dev/null
-make -s -C "$LINUX" O="$out" olddefconfig prepare
+configure "$out"
 # shellcheck disable=SC2086
 messages "$report/base" $touched
 ! grep -q '^the build failed' "$report/base" || die "the base does not build: see $RESULTS/lint/base.log"
@@ -102,5 +112,20 @@ for commit in $commits; do
 		complain "$name" "messages that the base does not give"
 	fi
 	shift
+done
+
+for option in NUMA CPUSETS HUGETLBFS SHMEM NUMA_BALANCING; do
+	echo "without CONFIG_$option"
+	echo "CONFIG_$option=n" >"$report/without-$option"
+	configure "$out-without-$option" "$report/without-$option"
+	! grep -q "^CONFIG_$option=" "$out-without-$option/.config" ||
+		complain "CONFIG_$option" "cannot be switched off"
+	make -s -C "$LINUX" O="$out-without-$option" -j"$JOBS" mm/ kernel/cgroup/ \
+		kernel/futex/ kernel/fork.o fs/proc/ ipc/ >"$report/without-$option.log" 2>&1 ||
+		complain "CONFIG_$option" "does not compile without"
+	if [ -s "$report/without-$option.log" ]; then
+		cat "$report/without-$option.log"
+		complain "CONFIG_$option" "messages without"
+	fi
 done
 [ "$failed" = 0 ] || die "lint: $failed complaints; all that was said is in $RESULTS/lint"

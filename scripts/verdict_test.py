@@ -5,7 +5,7 @@
 import textwrap
 import unittest
 
-from verdict import check_console, judge, parse_ktap
+from verdict import check_console, judge, parse_ktap, topology_skip
 
 GOOD = """\
 KTAP version 1
@@ -100,6 +100,10 @@ class Verdict(unittest.TestCase):
         self.assertEqual(outcome(GOOD), ["pass", "pass", "fail"])
         self.assertEqual(outcome(GOOD, skip="no cgroup v2"), ["pass", "pass", "skip"])
         self.assertEqual(outcome(GOOD, skip="no root"), ["pass", "pass", "fail"])
+
+    def test_skips_of_a_topology(self):
+        self.assertEqual(topology_skip({"topology": "two"}), "needs three nodes with memory")
+        self.assertIsNone(topology_skip({"topology": "four"}))
 
     def test_kill_is_a_failure_without_control(self):
         self.assertEqual(outcome(KILLED), ["pass", "fail"])
