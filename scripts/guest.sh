@@ -128,6 +128,6 @@ cp "$build/$kernel/.config" "$dir/config"
 } >"$dir/version"
 
 stage_watch=$dir/ktap
-try_stage guest "guest: $run" timeout --foreground -s KILL "${TIMEOUT:-900}" "$@" </dev/null
+try_stage "guest-$(echo "$run" | tr / -)" "guest: $run" timeout --foreground -s KILL "${TIMEOUT:-900}" "$@" </dev/null
 mv "$stage_log" "$dir/qemu.log"
 echo "$stage_status" >"$dir/exit"

@@ -63,12 +63,18 @@ build_kernel() {
 	echo "$key" >"$out/built"
 }
 
+# What a kernel is made of: neither the selftests nor the documentation
+kernel_sources() {
+	git -C "$LINUX" ls-tree "$1" | grep -v -e '	tools$' -e '	Documentation$'
+	git -C "$LINUX" ls-tree "$1" tools/ | grep -v '	tools/testing$'
+}
+
 kernel() {
 	commit=$(commit_of "$1")
 	fragments=$(fragments_of "$2")
 	out=$build/$1-$2
 	# shellcheck disable=SC2086
-	key=$({ git -C "$LINUX" rev-parse "$commit^{tree}"; cat $fragments; gcc --version; } | sha256sum)
+	key=$({ kernel_sources "$commit"; cat $fragments; gcc --version; } | sha256sum)
 	[ "$(cat "$out/built" 2>/dev/null)" != "$key" ] || return 0
 	# shellcheck disable=SC2086
 	stage "kernel-$1-$2" "building the $1 kernel, configuration $2" \
