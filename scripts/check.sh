@@ -76,7 +76,8 @@ all_of() {
 	race control-v2 unpatched small-middle 60 "--control v2_" $(all_of v2 "$races")
 	race unpatched-task unpatched small-middle 300 "" v1_task_update v1_task_attach
 
-	race patched-v1 patched small-middle 2000 "" $(all_of v1 "$races $clones $others")
+	race patched-v1 patched small-middle 2000 "" $(all_of v1 "$races")
+	race patched-v1-more patched small-middle 2000 "" $(all_of v1 "$clones $others")
 	race patched-v2 patched small-middle 200 "" $(all_of v2 "$races $clones $others")
 	race debug-v1 patched-debug small-middle 100 "" $(all_of v1 "$races $clones $others")
 	race debug-v2 patched-debug small-middle 50 "" $(all_of v2 "$races $clones $others")
