@@ -129,6 +129,8 @@ vma("    with one mbind, more", "mbind", "unmap_one", "unmap_none")
 vma("    ... later", "mbind", "unmap_later_one", "unmap_later_none")
 vma("    with an mbind each, more", "mbind", "unmap_own", "unmap_none")
 vma("    ... later", "mbind", "unmap_later_own", "unmap_later_none")
+row("a node filled, to the OOM kill", "kill", measure("oom", 1, "all"))
+row("  since the last page", "kill", measure("oom", 1, "last"))
 for unit in "objects", "bytes":
     head(f"POLICIES IN THE SLAB, {unit.upper()}")
     for when, text in (("mbind", "1,000 VMAs, one mbind"), ("fork", "  forked"),
@@ -145,7 +147,7 @@ for line in open(f"{BENCH}/bloat"):
 print(f"  {total}")
 print()
 print("Of two boots of each kernel this is the first.  The second differs by at most")
-print("  " + ", ".join(f"{n} per {kind}" if kind in ("page", "VMA", "call") else f"{n} {kind}"
+print("  " + ", ".join(f"{n} per {kind}" if kind in ("page", "VMA", "call", "kill") else f"{n} {kind}"
                       for kind, n in unsteady.items()) + ".")
 print("Timed on this machine, not counted, and different every time:")
 for line in open(f"{BENCH}/native"):

@@ -63,6 +63,10 @@ races="mbind_update mbind_attach mbind_fork hugetlb_update hugetlb_attach task_f
 clones="mbind_clone task_clone"
 # Not killed without the series either
 others="task_update task_attach hugetlb_task_update hugetlb_task_attach"
+# On v1 only: the same races with other kinds of memory
+thp="v1_thp_update v1_thp_attach"
+shmem="v1_shmem_task_update v1_shmem_task_attach"
+swap="v1_swap_update v1_swap_attach"
 all_of() {
 	for variant in $2; do
 		printf '%s_%s ' "$1" "$variant"
@@ -72,12 +76,14 @@ all_of() {
 # The races can fail: without the series they do.
 # shellcheck disable=SC2046
 {
-	race control-v1 unpatched small-middle 60 "--control v1_" $(all_of v1 "$races $clones")
+	race control-v1 unpatched small-middle 60 "--control v1_" $(all_of v1 "$races $clones") $thp
 	race control-v2 unpatched small-middle 60 "--control v2_" $(all_of v2 "$races")
 	race unpatched-task unpatched small-middle 300 "" v1_task_update v1_task_attach
 
 	race patched-v1 patched small-middle 2000 "" $(all_of v1 "$races")
-	race patched-v1-more patched small-middle 2000 "" $(all_of v1 "$clones $others")
+	race patched-v1-more patched small-middle 2000 "" $(all_of v1 "$clones $others") $thp $shmem
+	race swap patched swap 300 "" $swap
+	race mappers patched swap 100 "" v1_mappers_update
 	race patched-v2 patched small-middle 200 "" $(all_of v2 "$races $clones $others")
 	race debug-v1 patched-debug small-middle 100 "" $(all_of v1 "$races $clones $others")
 	race debug-v2 patched-debug small-middle 50 "" $(all_of v2 "$races $clones $others")
@@ -90,6 +96,10 @@ all_of() {
 # The arithmetic, in the guest with the widest masks; kunit.py changes directory.
 [ "$DRYRUN" != 0 ] || check kunit "reading the results of the KUnit suite" \
 	python3 "$LINUX/tools/testing/kunit/kunit.py" parse "$PWD/$RESULTS/check/wide/console"
+
+# What the allocator does with nodemasks, impossible ones included
+guest nodemask-v1 patched-debug mixed TRIES=10000 "" /test_alloc_nodemask -v v1
+guest nodemask-v2 patched-debug mixed TRIES=10000 "--skip v1.only" /test_alloc_nodemask -v v2
 
 # The life of policies: nothing is leaked, few are left behind, and none is missed
 guest storm patched-debug small-middle SECONDS=60 "" /storm

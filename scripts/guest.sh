@@ -83,11 +83,13 @@ case $kernel in
 *) kernel=$kernel-${config:=guest} ;;
 esac
 image=$build/$kernel/bzImage
-icount=$(topology_get icount) cpu=$(topology_get cpu)
+icount=$(topology_get icount) cpu=$(topology_get cpu) disk=$(topology_get disk)
 common="-nodefaults -display none -no-reboot -no-user-config"
 cmdline="console=ttyS0 no_timer_check panic=-1 rcupdate.rcu_expedited=1"
 cmdline="$cmdline $(topology_get cmdline) NODES=$(topology_get expect)"
 
+devices=
+[ -z "$disk" ] || devices="-drive if=none,id=disk,format=raw,file=$dir/disk -device virtio-blk-pci,drive=disk"
 serial="-serial file:$dir/console -serial file:$dir/ktap"
 if [ "$run" = shell ]; then
 	serial="-serial mon:stdio -serial null"
@@ -98,7 +100,7 @@ fi
 
 # shellcheck disable=SC2046,SC2086
 set -- qemu-system-x86_64 -accel "$(accelerator)" ${icount:+-icount $icount} ${cpu:+-cpu $cpu} \
-	$common $(machine) -kernel "$image" -initrd "$build/initramfs.gz" $serial -append "$cmdline"
+	$common $(machine) $devices -kernel "$image" -initrd "$build/initramfs.gz" $serial -append "$cmdline"
 
 if [ "$DRYRUN" != 0 ]; then
 	for word; do
@@ -110,11 +112,11 @@ if [ "$DRYRUN" != 0 ]; then
 	echo
 	exit 0
 fi
-[ "$run" != shell ] || exec "$@"
-
 [ -f "$image" ] || die "there is no $kernel kernel; 'make kernel' builds it"
 rm -rf "$dir"
 mkdir -p "$dir" || die "cannot create $dir: is the disk full?"
+[ -z "$disk" ] || truncate -s "$disk" "$dir/disk"
+[ "$run" != shell ] || exec "$@"
 printf '%s\n' "$*" >"$dir/cmdline"
 cp "$build/$kernel/.config" "$dir/config"
 {
@@ -130,4 +132,5 @@ cp "$build/$kernel/.config" "$dir/config"
 stage_watch=$dir/ktap
 try_stage "guest-$(echo "$run" | tr / -)" "guest: $run" timeout --foreground -s KILL "${TIMEOUT:-900}" "$@" </dev/null
 mv "$stage_log" "$dir/qemu.log"
+rm -f "$dir/disk"
 echo "$stage_status" >"$dir/exit"

@@ -88,10 +88,12 @@ build_programs() {
 	mkdir -p "$out/root/bin" "$out/root/dev" "$out/selftests"
 	checkout "$(commit_of patched)"
 	make -s -C "$LINUX" O="$out/headers" headers_install INSTALL_HDR_PATH="$out/usr"
-	make -C "$LINUX/tools/testing/selftests/cgroup" OUTPUT="$out/selftests" \
-		KHDR_INCLUDES="-isystem $out/usr/include" LDFLAGS=-static \
-		"$out/selftests/test_cpuset_mempolicy"
-	cp "$out/selftests/test_cpuset_mempolicy" "$out/root/"
+	for test in test_cpuset_mempolicy test_alloc_nodemask; do
+		make -C "$LINUX/tools/testing/selftests/cgroup" OUTPUT="$out/selftests" \
+			KHDR_INCLUDES="-isystem $out/usr/include" LDFLAGS=-static \
+			"$out/selftests/$test"
+		cp "$out/selftests/$test" "$out/root/"
+	done
 	for source in tools/*.c; do
 		name=$(basename "$source" .c)
 		gcc -O2 -Wall -Wextra -Werror -static -pthread \

@@ -61,6 +61,10 @@
 #define PUT_OFF		200000000ul
 #define BUSY		2000
 
+/* The node that is used up, and more than it has */
+#define OOM_NODE	3
+#define OOM_BYTES	(512ul << 20)
+
 #define CPUSETS		"/tmp/cpuset"
 
 static const struct policy {
@@ -565,6 +569,53 @@ static void bench_slab(void)
 }
 
 /*
+ * A process that is bound to a node needs more than that has.  How long does it
+ * take until it is killed, from the last page that it got?  The report is not
+ * printed meanwhile, or this would be about the serial port.
+ */
+static void bench_oom(void)
+{
+	uint64_t *last, start, end;
+	int status;
+	pid_t pid;
+
+	write_file("/proc/sys/kernel/printk", "1");
+	last = mmap(NULL, sizeof(*last), PROT_READ | PROT_WRITE,
+		    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (last == MAP_FAILED)
+		give_up("mmap");
+	settle();
+	start = instructions();
+	pid = fork();
+	if (pid < 0)
+		give_up("fork");
+	if (!pid) {
+		unsigned long nodes = 1ul << OOM_NODE;
+		char *p = mmap(NULL, OOM_BYTES, PROT_READ | PROT_WRITE,
+			       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+		size_t at;
+
+		write_file("/proc/self/oom_score_adj", "1000");
+		if (p == MAP_FAILED ||
+		    syscall(__NR_mbind, p, OOM_BYTES, MPOL_BIND, &nodes,
+			    8 * sizeof(nodes), 0))
+			give_up("mbind");
+		for (at = 0; at < OOM_BYTES; at += PAGE) {
+			p[at] = 1;
+			*last = instructions();
+		}
+		_exit(0);
+	}
+	if (waitpid(pid, &status, 0) != pid || !WIFSIGNALED(status))
+		give_up("the OOM killer did not kill");
+	end = instructions();
+	write_file("/proc/sys/kernel/printk", "7");
+	report("", "all", end - start);
+	report("", "last", end - *last);
+	munmap(last, sizeof(*last));
+}
+
+/*
  * A reference count as the kernel's refcount_t and atomic_t do it: taken if it
  * is not zero, put with a test.  The time is the host's, and varies.
  */
@@ -641,7 +692,7 @@ int main(int argc, char **argv)
 
 	setlinebuf(stdout);
 	if (argc < 2) {
-		printf("KTAP version 1\n1..9\n");
+		printf("KTAP version 1\n1..10\n");
 		bench_faults();
 		printf("ok 1 faults_off\n");
 		bench_pipe();
@@ -667,5 +718,7 @@ int main(int argc, char **argv)
 	printf("ok 8 update\n");
 	bench_slab();
 	printf("ok 9 slab\n");
+	bench_oom();
+	printf("ok 10 oom\n");
 	return 0;
 }
