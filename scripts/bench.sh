@@ -129,8 +129,9 @@ vma("    with one mbind, more", "mbind", "unmap_one", "unmap_none")
 vma("    ... later", "mbind", "unmap_later_one", "unmap_later_none")
 vma("    with an mbind each, more", "mbind", "unmap_own", "unmap_none")
 vma("    ... later", "mbind", "unmap_later_own", "unmap_later_none")
-row("a node filled, to the OOM kill", "kill", measure("oom", 1, "all"))
-row("  since the last page", "kill", measure("oom", 1, "last"))
+head("THOUSANDS OF INSTRUCTIONS")
+row("a node filled, to the OOM kill", "kill", measure("oom", 1000, "all"))
+row("  since the last page", "kill", measure("oom", 1000, "last"))
 for unit in "objects", "bytes":
     head(f"POLICIES IN THE SLAB, {unit.upper()}")
     for when, text in (("mbind", "1,000 VMAs, one mbind"), ("fork", "  forked"),
