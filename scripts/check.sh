@@ -81,7 +81,8 @@ all_of() {
 	race unpatched-task unpatched small-middle 300 "" v1_task_update v1_task_attach
 
 	race patched-v1 patched small-middle 2000 "" $(all_of v1 "$races")
-	race patched-v1-more patched small-middle 2000 "" $(all_of v1 "$clones $others") $thp $shmem
+	race patched-v1-more patched small-middle 2000 "" $(all_of v1 "$clones $others")
+	race patched-v1-memory patched small-middle 1000 "" $thp $shmem
 	race swap patched swap 300 "" $swap
 	race mappers patched swap 100 "" v1_mappers_update
 	race patched-v2 patched small-middle 200 "" $(all_of v2 "$races $clones $others")
