@@ -66,7 +66,6 @@ others="task_update task_attach hugetlb_task_update hugetlb_task_attach"
 # On v1 only: the same races with other kinds of memory
 thp="v1_thp_update v1_thp_attach"
 shmem="v1_shmem_task_update v1_shmem_task_attach"
-swap="v1_swap_update v1_swap_attach"
 all_of() {
 	for variant in $2; do
 		printf '%s_%s ' "$1" "$variant"
@@ -83,8 +82,7 @@ all_of() {
 	race patched-v1 patched small-middle 2000 "" $(all_of v1 "$races")
 	race patched-v1-more patched small-middle 2000 "" $(all_of v1 "$clones $others")
 	race patched-v1-memory patched small-middle 1000 "" $thp $shmem
-	race swap patched swap 300 "" $swap
-	race mappers patched swap 100 "" v1_mappers_update
+	race swap patched swap 40 "" v1_swap_update
 	race patched-v2 patched small-middle 200 "" $(all_of v2 "$races $clones $others")
 	race debug-v1 patched-debug small-middle 100 "" $(all_of v1 "$races $clones $others")
 	race debug-v2 patched-debug small-middle 50 "" $(all_of v2 "$races $clones $others")
