@@ -32,7 +32,7 @@ intolerable() {
 		text=$(sed -n "${line:-1}p" "$1" 2>/dev/null || :)
 		while IFS=$tab read -r tolerated regex _; do
 			[ "$tolerated" = "$type" ] || continue
-			[ "$regex" = . ] || echo "$text" | grep -qE -- "$regex" || continue
+			[ "$regex" = . ] || printf '%s\n' "$text" | grep -qE -- "$regex" || continue
 			continue 2
 		done <scripts/lint-tolerated
 		echo "$message"
