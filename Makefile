@@ -8,6 +8,8 @@ export ACCEL ?= auto
 export V ?= 0
 export DRYRUN ?= 0
 export TIMEOUT ?= 900
+export HOURS ?= 2
+export SEED
 
 KERNEL ?= patched
 TOPOLOGY ?= small-middle
@@ -22,6 +24,8 @@ help:
 #: For everybody:
 #:   make demo       show the bug on an unpatched kernel and its end on a patched one
 #:   make check      everything that must hold: "N passed, N failed, N skipped"
+#:   make soak       the same and more, at random, in kernels that look for mistakes,
+#:                   for HOURS=2; goes on where it was
 #:
 #: To work on the series:
 #:   make tree       linux-$BASE/: the base with the series, one commit per patch
@@ -30,6 +34,8 @@ help:
 #:   make kernel     build the unpatched and the patched guest kernel
 #:   make test       one test by name: make test TEST=v1_mbind_update UPDATES=2000
 #:   make boot       boot a guest and check its nodes only
+#:   make model      spin on the model of the transition
+#:   make mutants    which of the mistakes in scripts/faults/ the tests do not notice
 #:   make bench      what policies cost, unpatched beside patched, in instructions
 #:   make shell      a shell in the guest; "poweroff -f" or Ctrl-A X ends it
 #:
@@ -42,6 +48,7 @@ help:
 #:   KERNEL=patched       or unpatched, for test, boot and shell
 #:   TOPOLOGY=small-middle  one of scripts/topology/, for test, boot and shell
 #:   TEST=                variants of the race test, separated by blanks; all without
+#:   HOURS=2 SEED=        how long "make soak" goes on, and its order
 #:   UPDATES=300          how often a test changes the mems
 #:   CACHE=~/.cache/cpuset-mempolicy   packages, trees, builds, ccache: 12 GB
 #:   JOBS=                parallel compilers
@@ -73,8 +80,17 @@ demo: kernel
 check: series
 	@scripts/check.sh
 
+soak: series
+	@scripts/soak.sh
+
 lint: series
 	@scripts/lint.sh
+
+model: install
+	@scripts/model.sh
+
+mutants: series
+	@scripts/faults.sh mutants
 
 # What the one guest of a verb needs
 guest-%: series
@@ -106,4 +122,4 @@ clean:
 distclean: clean
 	rm -rf "$(CACHE)"
 
-.PHONY: help install fetch tree refresh series kernel demo check lint test boot bench shell clean distclean
+.PHONY: help install fetch tree refresh series kernel demo check soak lint model mutants test boot bench shell clean distclean

@@ -4,11 +4,13 @@
 #
 #	kernel.sh unpatched|patched CONFIG...	a kernel for each; "guest", or a
 #						fragment of scripts/config on top of it
+#	kernel.sh FAULT CONFIG...		the patched kernel with one of scripts/faults
 #	kernel.sh programs			the initramfs with init and the tests
 #
 # The results are $SRC/build/KERNEL-CONFIG/bzImage and $SRC/build/initramfs.gz.
-# Both kernels are built from one work tree, so that ccache finds the objects
-# of the one when the other is built.
+# All kernels are built from one work tree, so that ccache finds the objects
+# of the one when the other is built.  Those with a fault are made one after the
+# other from what is left of the patched kernel: a few files and the link.
 . scripts/lib.sh
 check_base
 lock_cache
@@ -18,13 +20,25 @@ export CCACHE_DIR="$CACHE/ccache" CCACHE_MAXSIZE=5G PATH="/usr/lib/ccache:$PATH"
 export KBUILD_BUILD_USER=cpuset-mempolicy KBUILD_BUILD_HOST=guest
 export KBUILD_BUILD_TIMESTAMP='1970-01-01'
 
-# The commit of "unpatched" or "patched"
+# The commit of a kernel
 commit_of() {
 	case $1 in
 	unpatched) echo base ;;
 	patched) echo "refs/series/$(series_id)" ;;
-	*) die "\"$1\" is neither unpatched nor patched" ;;
+	*) fault_commit "$1" ;;
 	esac
+}
+
+# A commit on top of the patched kernel, by way of an index of its own.
+fault_commit() {
+	GIT_INDEX_FILE=$(realpath "$CACHE")/fault-index
+	export GIT_INDEX_FILE
+	git -C "$LINUX" read-tree "$(commit_of patched)"
+	git -C "$LINUX" apply --cached "$PWD/scripts/faults/$1.patch" >&2 ||
+		die "scripts/faults/$1.patch does not apply any more"
+	git -C "$LINUX" -c user.name=fault -c user.email=fault@cpuset-mempolicy.invalid \
+		commit-tree -m "$1" "$(git -C "$LINUX" write-tree)" </dev/null
+	unset GIT_INDEX_FILE
 }
 
 # guest, or guest and what goes on top of it
@@ -63,6 +77,20 @@ build_kernel() {
 	echo "$key" >"$out/built"
 }
 
+build_fault() {
+	out=$build/faults-$2
+	rm -rf "$result"
+	[ -d "$out" ] || {
+		rm -rf "$out.part"
+		cp -a "$build/patched-$2" "$out.part"
+		mv "$out.part" "$out"
+	}
+	# shellcheck disable=SC2086
+	build_kernel "$commit" $fragments
+	mkdir "$result"
+	cp "$out/bzImage" "$out/.config" "$out/built" "$result/"
+}
+
 # What a kernel is made of: neither the selftests nor the documentation
 kernel_sources() {
 	git -C "$LINUX" ls-tree "$1" | grep -v -e '	tools$' -e '	Documentation$'
@@ -70,15 +98,32 @@ kernel_sources() {
 }
 
 kernel() {
+	case $1 in
+	*patched) ;;
+	*)
+		[ -f "scripts/faults/$1.patch" ] ||
+			die "\"$1\" is neither unpatched nor patched, nor one of scripts/faults"
+		kernel patched "$2"
+		;;
+	esac
 	commit=$(commit_of "$1")
 	fragments=$(fragments_of "$2")
 	out=$build/$1-$2
 	# shellcheck disable=SC2086
 	key=$({ kernel_sources "$commit"; cat $fragments; gcc --version; } | sha256sum)
 	[ "$(cat "$out/built" 2>/dev/null)" != "$key" ] || return 0
-	# shellcheck disable=SC2086
-	stage "kernel-$1-$2" "building the $1 kernel, configuration $2" \
-		build_kernel "$commit" $fragments
+	case $1 in
+	*patched)
+		# shellcheck disable=SC2086
+		stage "kernel-$1-$2" "building the $1 kernel, configuration $2" \
+			build_kernel "$commit" $fragments
+		;;
+	*)
+		result=$out
+		stage "kernel-$1-$2" "building the patched kernel with the fault $1, configuration $2" \
+			build_fault "$1" "$2"
+		;;
+	esac
 }
 
 # The selftests with their own Makefile, and every program of tools/, which take
@@ -88,8 +133,9 @@ build_programs() {
 	mkdir -p "$out/root/bin" "$out/root/dev" "$out/selftests"
 	checkout "$(commit_of patched)"
 	make -s -C "$LINUX" O="$out/headers" headers_install INSTALL_HDR_PATH="$out/usr"
-	for test in test_cpuset_mempolicy test_alloc_nodemask; do
-		make -C "$LINUX/tools/testing/selftests/cgroup" OUTPUT="$out/selftests" \
+	for test in cgroup/test_cpuset_mempolicy cgroup/test_alloc_nodemask mm/mempolicy; do
+		dir=${test%/*} test=${test#*/}
+		make -C "$LINUX/tools/testing/selftests/$dir" OUTPUT="$out/selftests" \
 			KHDR_INCLUDES="-isystem $out/usr/include" LDFLAGS=-static \
 			"$out/selftests/$test"
 		cp "$out/selftests/$test" "$out/root/"

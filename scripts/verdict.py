@@ -8,6 +8,7 @@ status: 0 if nothing failed, 1 otherwise.
 
   --control RE   tests that match must fail, with a signal from the kernel or
                  with stale masks; those that do count as passed
+  --differ RE    tests that match must fail: this kernel is meant to differ there
   --skip RE      skips whose reason matches are expected, and no others; without
                  it, those that the topology of the run names
 """
@@ -142,7 +143,7 @@ def topology_skip(version):
     return next((line[5:] for line in text.splitlines() if line.startswith("skip ")), None)
 
 
-def judge(ktap, console, status, control=None, skip=None):
+def judge(ktap, console, status, control=None, skip=None, differ=None):
     """Return (tests, problems) of a run; problems are (kind, text)."""
     tests, malformed = parse_ktap(ktap)
     problems = []
@@ -171,6 +172,10 @@ def judge(ktap, console, status, control=None, skip=None):
                 test["reason"] = (f"control: must fail by a signal or with stale "
                                   f"masks, but is a {test['result']} without")
                 test["result"] = "fail"
+        elif differ and re.search(differ, test["name"]):
+            failed = test["result"] == "fail"
+            test["reason"] = "differs as it must" if failed else "must differ, but does not"
+            test["result"] = "pass" if failed else "fail"
         elif test["result"] == "skip" and not (
                 skip and re.search(skip, test["reason"])):
             test["result"] = "fail"
@@ -182,6 +187,7 @@ def main():
     args = argparse.ArgumentParser(description=__doc__,
                                    formatter_class=argparse.RawDescriptionHelpFormatter)
     args.add_argument("--control")
+    args.add_argument("--differ")
     args.add_argument("--skip")
     args.add_argument("run", type=pathlib.Path)
     args = args.parse_args()
@@ -192,7 +198,8 @@ def main():
 
     version = dict(line.split(": ", 1) for line in read("version").splitlines())
     tests, problems = judge(read("ktap"), read("console"), int(read("exit") or 1),
-                            args.control, args.skip or topology_skip(version))
+                            args.control, args.skip or topology_skip(version),
+                            args.differ)
     count = {r: sum(t["result"] == r for t in tests)
              for r in ("pass", "fail", "skip")}
     count["fail"] += len(problems)

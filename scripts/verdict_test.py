@@ -118,11 +118,17 @@ class Verdict(unittest.TestCase):
         stale = KILLED.replace("signal=9", "signal=0 stale=3")
         self.assertEqual(outcome(stale, control="v1"), ["pass", "pass"])
 
+    def test_differ(self):
+        self.assertEqual(outcome(KILLED, differ="v1"), ["pass", "pass"])
+        self.assertEqual(outcome(GOOD, skip=".", differ="v1"), ["pass", "fail", "skip"])
+
     def test_console(self):
         self.assertEqual(outcome(KILLED, OOM)[0], "warning")
         for line in ("WARNING: mm/mempolicy.c:1 at mpol_put", "BUG: KASAN: x",
                      "INFO: task race:1 blocked for more than 120 seconds.",
-                     "Oops: general protection fault", "init: mount: No such file"):
+                     "Oops: general protection fault", "init: mount: No such file",
+                     "kmemleak: 3 new suspected memory leaks (see ...)",
+                     "    not ok 7 remap"):
             with self.subTest(line):
                 self.assertEqual(check_console(line, False), [line])
                 self.assertEqual(check_console(line, True), [line])

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What the programs of the guest share: files, nodes, cpusets, and the numbers
- * of objects in slab caches.  They run as root in a guest of their own, and so
+ * What the programs of the guest share: files, nodes, cpusets, the numbers of
+ * objects in slab caches, and allocations that fail on demand.  They run as root in a guest of their own, and so
  * do not put back what they change of the machine, cgroups excepted: these
  * would hold on to memory.
  */
@@ -288,6 +288,83 @@ static inline const char *slab_settle(const char *name, long want,
 			return why;
 		nap(50);
 	}
+}
+
+#define FAULTS		"/sys/kernel/debug/%s/"
+#define MANY_FAULTS	1000000000L
+
+/* "times" counts down with every allocation that was made to fail. */
+static inline void reset_injected(const char *kind)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), FAULTS "times", kind);
+	write_number(path, MANY_FAULTS);
+}
+
+static inline long injected(const char *kind)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), FAULTS "times", kind);
+	return MANY_FAULTS - read_number(path);
+}
+
+/*
+ * Has @percent of the allocations fail of threads that call fail_me(), large or
+ * small, whether they may sleep or not; of failslab, those from the @caches, up to
+ * NULL.  Returns NULL, or why it cannot be.
+ */
+static inline const char *inject_faults(const char *kind, int percent,
+					const char * const *caches)
+{
+	static char why[192];
+	char number[16], path[128];
+	const struct {
+		const char *file, *value;
+	} setting[] = {
+		{ "probability", number },
+		{ "interval", "1" },
+		{ "space", "0" },
+		{ "verbose", "0" },
+		{ "task-filter", "Y" },
+		{ "ignore-gfp-wait", "N" },
+		/* Of the following, each kind has its own. */
+		{ "cache-filter", "Y" },
+		{ "ignore-gfp-highmem", "N" },
+		{ "min-order", "0" },
+	};
+	size_t i;
+	int err;
+
+	for (; *caches; caches++) {
+		snprintf(path, sizeof(path), "/sys/kernel/slab/%s/failslab", *caches);
+		/* Refused if it was merged with others */
+		if (write_text(path, "1")) {
+			snprintf(why, sizeof(why),
+				 "cannot write %s: needs slab_nomerge, CONFIG_FAILSLAB",
+				 path);
+			return why;
+		}
+	}
+	snprintf(number, sizeof(number), "%d", percent);
+	for (i = 0; i < sizeof(setting) / sizeof(setting[0]); i++) {
+		snprintf(path, sizeof(path), FAULTS "%s", kind, setting[i].file);
+		err = write_text(path, setting[i].value);
+		if (err && (err != -ENOENT || !i)) {
+			snprintf(why, sizeof(why),
+				 "cannot write %s: needs CONFIG_FAULT_INJECTION_DEBUG_FS",
+				 path);
+			return why;
+		}
+	}
+	reset_injected(kind);
+	return NULL;
+}
+
+static inline void fail_me(bool fail)
+{
+	write_text("/proc/thread-self/make-it-fail", fail ? "1" : "0");
 }
 
 #endif

@@ -12,17 +12,22 @@
  * NODES, set by the topology, is checked first: a guest that is not the one
  * that was asked for proves nothing.  Every other NAME=value before "--" is
  * part of the programs' environment.
+ *
+ * At the end the kernel looks for leaked memory, if it can.
  */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/membarrier.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/reboot.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <termios.h>
 #include <unistd.h>
@@ -30,6 +35,8 @@
 #define RESULTS	"/dev/ttyS1"
 #define DISK	"/dev/vda"
 #define NODE_DIR "/sys/devices/system/node/"
+
+#define KMEMLEAK "/sys/kernel/debug/kmemleak"
 
 static FILE *results;
 
@@ -124,6 +131,7 @@ static void check_topology(int number)
 /* Copies what the program prints, one level deeper, and tells how it ended */
 static void run_program(int number, char **argv)
 {
+	bool skipped;
 	char line[4096];
 	int out[2], status;
 	FILE *from;
@@ -158,12 +166,32 @@ static void run_program(int number, char **argv)
 		fprintf(results, "# %s: killed by signal %d\n", argv[0],
 			WTERMSIG(status));
 	/* 4 is kselftest's "skipped" */
-	if (WIFEXITED(status) && WEXITSTATUS(status) == 4)
-		fprintf(results, "ok %d %s # SKIP all of it\n", number, argv[0]);
-	else
-		fprintf(results, "%sok %d %s\n",
-			WIFEXITED(status) && !WEXITSTATUS(status) ? "" : "not ",
-			number, argv[0]);
+	skipped = WIFEXITED(status) && WEXITSTATUS(status) == 4;
+	fprintf(results, "%sok %d %s%s\n", status && !skipped ? "not " : "", number,
+		argv[0], skipped ? " # SKIP all of it" : "");
+}
+
+/*
+ * The kernel tells on the console how many objects nothing refers to; what they are
+ * goes there as well.  An object has to be found unreferenced twice, with another
+ * checksum the first time.
+ */
+static void find_leaks(void)
+{
+	int i, fd;
+
+	for (i = 0; i < 3; i++) {
+		fd = open(KMEMLEAK, O_WRONLY);
+		if (fd < 0)
+			return;
+		/* For what waits to be freed by RCU */
+		syscall(__NR_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0);
+		if (write(fd, "scan", 4) != 4)
+			give_up("write " KMEMLEAK);
+		close(fd);
+	}
+	if (system("cat " KMEMLEAK))
+		give_up("read " KMEMLEAK);
 }
 
 /* On the console's own port: /dev/console cannot be a controlling terminal */
@@ -196,6 +224,8 @@ int main(int argc, char **argv)
 	mount_one("sysfs", "/sys");
 	mount_one("tmpfs", "/tmp");
 	mount_one("cgroup2", "/sys/fs/cgroup");
+	/* Not in every kernel */
+	mount("debugfs", "/sys/kernel/debug", "debugfs", 0, NULL);
 	setenv("PATH", "/bin:/", 1);
 	if (!access(DISK, F_OK) &&
 	    system("mkswap " DISK " >/dev/null && swapon " DISK))
@@ -221,5 +251,6 @@ int main(int argc, char **argv)
 			argv[last] = NULL;
 		run_program(number, argv + first);
 	}
+	find_leaks();
 	power_off();
 }

@@ -50,9 +50,8 @@
 #define ANSWER_SECONDS	120
 #define SLACK		4	/* see storm.c */
 #define CPU_BATCH	128
-#define MANY_FAULTS	1000000000L
 
-#define FAILSLAB	"/sys/kernel/debug/failslab/"
+#define FAILSLAB	"failslab"
 #define POLICY_SLAB	"numa_policy"
 
 enum event { EVENT_UPDATE, EVENT_ATTACH };
@@ -386,55 +385,6 @@ static void test_bound(const char *name, int threads, bool own, long updates)
 		ksft_test_result_code(KSFT_SKIP, name, "%s", why);
 }
 
-/* NULL, or why allocations of policies cannot be made to fail */
-static const char *prepare_failslab(void)
-{
-	static const struct {
-		const char *file, *value;
-	} setting[] = {
-		{ "probability", "100" },
-		{ "interval", "1" },
-		{ "space", "0" },
-		{ "verbose", "0" },
-		{ "task-filter", "Y" },
-		{ "cache-filter", "Y" },
-		{ "ignore-gfp-wait", "N" },
-	};
-	char path[128];
-	size_t i;
-
-	if (mount("debugfs", "/sys/kernel/debug", "debugfs", 0, NULL) &&
-	    errno != EBUSY)
-		return "there is no debugfs";
-	if (access(FAILSLAB, F_OK))
-		return "there is no failslab: needs CONFIG_FAILSLAB, CONFIG_FAULT_INJECTION_DEBUG_FS";
-	/* Refused if the cache was merged with others */
-	if (write_text("/sys/kernel/slab/" POLICY_SLAB "/failslab", "1"))
-		return "no failslab for " POLICY_SLAB ": needs slab_nomerge";
-	for (i = 0; i < ARRAY_SIZE(setting); i++) {
-		snprintf(path, sizeof(path), FAILSLAB "%s", setting[i].file);
-		if (write_text(path, setting[i].value))
-			return "failslab cannot be set up";
-	}
-	return NULL;
-}
-
-static void fail_me(bool fail)
-{
-	write_text("/proc/thread-self/make-it-fail", fail ? "1" : "0");
-}
-
-/* "times" counts down with every allocation that was made to fail. */
-static void reset_injected(void)
-{
-	write_number(FAILSLAB "times", MANY_FAULTS);
-}
-
-static long injected(void)
-{
-	return MANY_FAULTS - read_number(FAILSLAB "times");
-}
-
 static void test_failslab(const char *name, enum event event, int threads,
 			  bool own, long updates, const char *why)
 {
@@ -447,13 +397,13 @@ static void test_failslab(const char *name, enum event event, int threads,
 		return;
 	}
 	/* Does it work?  Who allocates a policy is told that it failed. */
-	reset_injected();
+	reset_injected(FAILSLAB);
 	fail_me(true);
 	err = bind_self() ? errno : 0;
 	fail_me(false);
-	if (err != ENOMEM || !injected()) {
+	if (err != ENOMEM || !injected(FAILSLAB)) {
 		ksft_print_msg("set_mempolicy() did not fail (%s), injected=%ld\n",
-			       strerror(err), injected());
+			       strerror(err), injected(FAILSLAB));
 		ksft_test_result_fail("%s\n", name);
 		return;
 	}
@@ -464,11 +414,11 @@ static void test_failslab(const char *name, enum event event, int threads,
 	}
 	while (made < updates && !failed) {
 		to = !to;
-		reset_injected();
+		reset_injected(FAILSLAB);
 		fail_me(true);
 		err = change_mems(event, pid, to);
 		fail_me(false);
-		faults += injected();
+		faults += injected(FAILSLAB);
 		if (err) {
 			ksft_print_msg("change %ld: %s\n", made, strerror(-err));
 			failed++;
@@ -532,7 +482,8 @@ int main(void)
 
 	if (env_number("FAILSLAB", 0)) {
 		ksft_set_plan(4);
-		why = prepare_failslab();
+		why = inject_faults(FAILSLAB, 100,
+				    (const char * const []){ POLICY_SLAB, NULL });
 		test_failslab("failslab.shared.update", EVENT_UPDATE,
 			      own_threads, false, own_updates, why);
 		test_failslab("failslab.shared.attach", EVENT_ATTACH,

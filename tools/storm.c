@@ -17,10 +17,18 @@
  * In the environment: SECONDS=n, how long (20); SEED=n, to repeat the choices
  * of a run, though not their order in time; MODE=v1 or v2 (v1).
  *
+ * HOTPLUG=n takes the memory of node n, which has to be movable, offline and
+ * online all the time.  The first node then is in all policies and mems: a process
+ * that is bound to the node that goes would rightly be killed.
+ *
+ * FAIL=failslab or FAIL=fail_page_alloc has some of the workers' allocations fail:
+ * whatever they do may be refused for want of memory.
+ *
  * It allocates little, some MB per worker, none of it on a node of less than
  * USABLE_KB: if it runs out of memory nevertheless, that is the kernel's fault.
  */
 #define _GNU_SOURCE
+#include <glob.h>
 #include <linux/futex.h>
 #include <pthread.h>
 #include <sched.h>
@@ -46,7 +54,9 @@
 #define STACK_BYTES	(64 << 10)
 /* Migrations take one more page each; none may be without. */
 #define HUGE_PER_NODE	4
+#define LONGEST		10
 #define REAP_SECONDS	180
+#define FAIL_PERCENT	2
 /*
  * Nothing should be left.  A process of the kernel that started meanwhile may
  * have a policy; that is a few, and what leaks in a storm are many.
@@ -70,7 +80,8 @@
 	op(numa_maps) op(map_fixed) op(unmap) op(remap)			\
 	op(shmem) op(shmem_anon) op(hugetlb) op(fault) op(pipe)		\
 	op(futex_wait) op(futex_wake) op(futex_numa) op(futex_mpol)	\
-	op(weight) op(auto_off) op(mems) op(move) op(move_thread)
+	op(weight) op(auto_off) op(mems) op(move) op(move_thread)	\
+	op(offline) op(online)
 
 #define OP_ENUM(name)	OP_##name,
 #define OP_NAME(name)	#name,
@@ -113,6 +124,8 @@ static int node[MAX_NODES], nr_nodes;
 static bool big[MAX_NODES];
 static bool have_hugetlb;
 static long seed;
+static int hot_node;			/* or -1 */
+static const char *fail;		/* a kind of fault injection, or NULL */
 
 /* Of each process */
 static char *arena, *futexes, *shmem;
@@ -145,6 +158,11 @@ static void count(unsigned long *counter)
 
 static void bad(enum op op, int value)
 {
+	if (fail && (value == ENOMEM || value == EAGAIN || value == EFAULT ||
+		     value == ENOSPC)) {
+		count(&shared->refused[op]);
+		return;
+	}
 	if (__atomic_add_fetch(&shared->bad, 1, __ATOMIC_RELAXED) == 1) {
 		shared->bad_op = op;
 		shared->bad_value = value;
@@ -195,6 +213,11 @@ static struct nodes some_nodes(void)
 	nodes_add(&nodes, node[roll(nr_nodes)]);
 	for (i = roll(3); i; i--)
 		nodes_add(&nodes, node[roll(nr_nodes)]);
+	if (hot_node >= 0) {
+		nodes_add(&nodes, node[0]);
+		if (roll(2))
+			nodes_add(&nodes, hot_node);
+	}
 	return nodes;
 }
 
@@ -343,7 +366,10 @@ static void reap(enum op op, pid_t pid)
 			return;
 		}
 	}
-	if (status)
+	/* A program that cannot be started, or its memory be had, is killed. */
+	if (status && fail)
+		count(&shared->refused[op]);
+	else if (status)
 		bad(op, status);
 	else
 		count(&shared->made[op]);
@@ -396,11 +422,13 @@ static void *short_thread(void *arg)
 	char *at;
 
 	roll_from((uintptr_t)arg);
+	fail_me(fail);
 	set_policy();
 	at = some_range(arena, ARENA_SIZE, CHILD_PAGES, &len);
 	touch(at, len);
 	if (roll(2))
 		set_policy();
+	fail_me(false);
 	return NULL;
 }
 
@@ -410,6 +438,8 @@ static void start_thread(void)
 	pthread_attr_t attr;
 	int err;
 
+	/* The kernel does not tell if it cannot write that a thread began or ended. */
+	fail_me(false);
 	pthread_attr_init(&attr);
 	pthread_attr_setstacksize(&attr, STACK_BYTES);
 	err = pthread_create(&thread, &attr, short_thread,
@@ -417,6 +447,7 @@ static void start_thread(void)
 	pthread_attr_destroy(&attr);
 	if (!err)
 		err = pthread_join(thread, NULL);
+	fail_me(fail);
 	if (err)
 		bad(OP_thread, err);
 	else
@@ -637,7 +668,9 @@ static void do_something(bool first)
 			read_maps();
 		break;
 	case 12:
-		map_fixed();
+		/* Leaves a hole, to be hit by the others, if it fails. */
+		if (!fail)
+			map_fixed();
 		break;
 	case 13:
 		remap();
@@ -671,12 +704,24 @@ static void *worker_thread(void *arg)
 		bad(OP_pipe, errno);
 		return NULL;
 	}
+	fail_me(fail);
 	while (!stopped())
 		do_something(!n);
+	fail_me(false);
 	close(own_pipe[0]);
 	close(own_pipe[1]);
 	free(pipe_buf);
 	return NULL;
+}
+
+/* Where it cannot grow, the process is killed. */
+static void grow_stack(void)
+{
+	volatile char room[STACK_BYTES];
+	size_t i;
+
+	for (i = 0; i < sizeof(room); i += page)
+		room[i] = 1;
 }
 
 static int worker(unsigned int n)
@@ -694,6 +739,7 @@ static int worker(unsigned int n)
 		return 1;
 	arena = (char *)(((uintptr_t)room + HUGE_SIZE - 1) & -HUGE_SIZE);
 
+	grow_stack();
 	for (i = 1; i < NR_THREADS; i++) {
 		if (pthread_create(&thread[i], NULL, worker_thread,
 				   (void *)(uintptr_t)(n * NR_THREADS + i)))
@@ -724,6 +770,11 @@ static void some_mems(char *mems)
 	}
 	for (i = first; i <= last; i++)
 		mems += sprintf(mems, "%s%d", i > first ? "," : "", node[i]);
+	if (hot_node >= 0) {
+		mems += sprintf(mems, ",%d", node[0]);
+		if (roll(2))
+			sprintf(mems, ",%d", hot_node);
+	}
 }
 
 static void write_mems(void)
@@ -733,7 +784,8 @@ static void write_mems(void)
 
 	some_mems(mems);
 	errno = -cpuset_write(&cs, which, "cpuset.mems", mems);
-	did(OP_mems, errno ? -1 : 0, NOTHING_FINE);
+	/* EINVAL: on v1 for a node whose memory is offline */
+	did(OP_mems, errno ? -1 : 0, hot_node < 0 ? NOTHING_FINE : FINE(EINVAL));
 	/* v2 always does.  That is slow: not for long */
 	if (cs.version == 1 && !roll(8))
 		cpuset_write(&cs, which, "cpuset.memory_migrate",
@@ -781,6 +833,35 @@ static void write_weight(void)
 	err = write_text(WEIGHTS "auto", "0");
 	errno = -err;
 	did(OP_auto_off, err, NOTHING_FINE);
+}
+
+/* All of the node's memory goes, then all comes back. */
+static void plug_memory(void)
+{
+	static bool off;
+	static glob_t blocks;
+	char path[128];
+	size_t i;
+	int err;
+
+	snprintf(path, sizeof(path),
+		 "/sys/devices/system/node/node%d/memory[0-9]*/state", hot_node);
+	if (!blocks.gl_pathc && glob(path, 0, NULL, &blocks)) {
+		bad(OP_offline, ENOENT);
+		return;
+	}
+	off = !off;
+	for (i = 0; i < blocks.gl_pathc; i++) {
+		enum op op = off ? OP_offline : OP_online;
+
+		do {
+			err = write_text(blocks.gl_pathv[i],
+					 off ? "offline" : "online_movable");
+			errno = -err;
+			/* EBUSY: a page could not be moved away; EINVAL: it is so */
+			did(op, err, FINE(EBUSY, EAGAIN, EINVAL, EINTR));
+		} while (err == -EBUSY && !stopped());
+	}
 }
 
 static int writer(void (*write_one)(void), unsigned int n)
@@ -857,7 +938,7 @@ static void reserve_hugetlb(int pages)
 static pid_t start(unsigned int n)
 {
 	static void (* const write_one[])(void) = {
-		write_mems, move_one, write_weight,
+		write_mems, move_one, write_weight, plug_memory,
 	};
 	char pid[16];
 	pid_t child;
@@ -876,21 +957,122 @@ static pid_t start(unsigned int n)
 	_exit(worker(n));
 }
 
-#define NR_PROCESSES	(NR_WORKERS + 3)
+#define MAX_PROCESSES	(NR_WORKERS + 4)
+/* The last is for hotplug. */
+#define NR_PROCESSES	(MAX_PROCESSES - (hot_node < 0))
 
-/* Whoever ends before its time takes the others with it; 0 if all was well */
+/* Can it be made here?  Where allocations fail, some may never succeed. */
+static bool op_due(enum op op)
+{
+	switch (op) {
+	case OP_hugetlb:
+		return have_hugetlb;
+	case OP_move_thread:
+		return cs.version == 1;
+	case OP_offline:
+	case OP_online:
+		return hot_node >= 0;
+	case OP_map_fixed:
+		return !fail;
+	default:
+		return !fail || !shared->refused[op];
+	}
+}
+
+static bool policy_due(unsigned int mode, unsigned int flags)
+{
+	return !flags || (mode != MPOL_DEFAULT && mode != MPOL_LOCAL &&
+			  (flags < 3 || mode == MPOL_BIND ||
+			   mode == MPOL_PREFERRED_MANY));
+}
+
+/* How many of the things that are due were never done; names them if asked to */
+static int never_made(bool tell)
+{
+	size_t i, j;
+	int missing = 0;
+
+	for (i = 0; i < NR_OPS; i++) {
+		if (!op_due(i) || shared->made[i])
+			continue;
+		missing++;
+		if (tell)
+			ksft_print_msg("never made: %s\n", op_name[i]);
+	}
+	for (i = 0; i < NR_MODES; i++) {
+		for (j = 0; j < NR_FLAGS; j++) {
+			if (!policy_due(i, j) ||
+			    (shared->mbind[i][j] && shared->set[i][j]))
+				continue;
+			missing++;
+			if (tell)
+				ksft_print_msg("never set by both: %s/%s\n",
+					       mode_name[i], mode_flags[j].name);
+		}
+	}
+	if (fail && !injected(fail)) {
+		missing++;
+		if (tell)
+			ksft_print_msg("never injected: %s\n", fail);
+	}
+	return missing;
+}
+
+/* 0 if everything was made, and went as it has to */
+static int report(void)
+{
+	unsigned long made = 0;
+	size_t i, j;
+
+	for (i = 0; i < NR_OPS; i++) {
+		ksft_print_msg("storm: %s=%lu (%lu refused)%s\n", op_name[i],
+			       shared->made[i], shared->refused[i],
+			       op_due(i) ? "" : " (not to be had here)");
+		made += shared->made[i];
+	}
+	for (i = 0; i < NR_MODES; i++) {
+		for (j = 0; j < NR_FLAGS; j++) {
+			if (policy_due(i, j))
+				ksft_print_msg("policy: %s/%s: mbind %lu, set_mempolicy %lu\n",
+					       mode_name[i], mode_flags[j].name,
+					       shared->mbind[i][j],
+					       shared->set[i][j]);
+		}
+	}
+	ksft_print_msg("operations=%lu\n", made);
+	if (fail)
+		ksft_print_msg("%s: injected=%ld\n", fail, injected(fail));
+	if (shared->bad)
+		ksft_print_msg("%lu unexpected failures, the first of %s: %d (%s)\n",
+			       shared->bad, op_name[shared->bad_op],
+			       shared->bad_value, strerror(shared->bad_value));
+	return never_made(true) + (shared->bad > 0);
+}
+
+static void stop_all(double *give_up)
+{
+	__atomic_store_n(&shared->stop, true, __ATOMIC_RELAXED);
+	*give_up = now() + REAP_SECONDS;
+}
+
+/*
+ * Stops them when the time is up and everything was made; a slow machine gets up to
+ * LONGEST times as long.  Whoever ends before takes the others with it.  0 if all
+ * was well
+ */
 static int wait_for_all(pid_t *pid, double seconds)
 {
-	double stop = now() + seconds, give_up = stop + REAP_SECONDS;
+	double stop = now() + seconds, latest = now() + LONGEST * seconds;
+	double give_up = 0;
 	int left = NR_PROCESSES, failed = 0, i, status;
 	bool killed = false;
 
 	while (left) {
 		pid_t ended = waitpid(-1, &status, WNOHANG);
 
-		if (now() > stop)
-			__atomic_store_n(&shared->stop, true, __ATOMIC_RELAXED);
-		if (!ended && now() > give_up && !killed) {
+		if (!give_up && now() > stop && (now() > latest || !never_made(false)))
+			stop_all(&give_up);
+		if (!ended && give_up && now() > give_up && !killed) {
 			for (i = 0; i < NR_PROCESSES; i++) {
 				char path[64], buf[256] = "?";
 
@@ -907,7 +1089,7 @@ static int wait_for_all(pid_t *pid, double seconds)
 			killed = true;
 			give_up += 10;
 		}
-		if (!ended && now() > give_up)
+		if (!ended && give_up && now() > give_up)
 			return failed;
 		if (!ended) {
 			nap(20);
@@ -933,8 +1115,7 @@ static int wait_for_all(pid_t *pid, double seconds)
 				       WIFSIGNALED(status) ? WTERMSIG(status) : 0,
 				       WEXITSTATUS(status));
 			failed++;
-			stop = now();
-			give_up = stop + REAP_SECONDS;
+			stop_all(&give_up);
 		}
 	}
 	/* No process of any of them is left. */
@@ -945,51 +1126,10 @@ static int wait_for_all(pid_t *pid, double seconds)
 	return failed;
 }
 
-/* 0 if every kind of operation was made */
-static int report(void)
-{
-	int missing = 0;
-	size_t i, j;
-
-	for (i = 0; i < NR_OPS; i++) {
-		bool due = (i != OP_hugetlb || have_hugetlb) &&
-			   (i != OP_move_thread || cs.version == 1);
-
-		ksft_print_msg("storm: %s=%lu (%lu refused)%s\n", op_name[i],
-			       shared->made[i], shared->refused[i],
-			       due ? "" : " (not to be had here)");
-		if (due && !shared->made[i]) {
-			ksft_print_msg("never made: %s\n", op_name[i]);
-			missing++;
-		}
-	}
-	for (i = 0; i < NR_MODES; i++) {
-		for (j = 0; j < NR_FLAGS; j++) {
-			bool due = !j ||
-				   (i != MPOL_DEFAULT && i != MPOL_LOCAL &&
-				    (j < 3 || i == MPOL_BIND ||
-				     i == MPOL_PREFERRED_MANY));
-
-			if (!due)
-				continue;
-			ksft_print_msg("policy: %s/%s: mbind %lu, set_mempolicy %lu\n",
-				       mode_name[i], mode_flags[j].name,
-				       shared->mbind[i][j], shared->set[i][j]);
-			if (!shared->mbind[i][j] || !shared->set[i][j]) {
-				ksft_print_msg("never set by both: %s/%s\n",
-					       mode_name[i], mode_flags[j].name);
-				missing++;
-			}
-		}
-	}
-	if (shared->bad)
-		ksft_print_msg("%lu unexpected failures, the first of %s: %d (%s)\n",
-			       shared->bad, op_name[shared->bad_op],
-			       shared->bad_value, strerror(shared->bad_value));
-	return missing;
-}
-
 static const char * const slabs[] = { "numa_policy", "shared_policy_node" };
+static const char * const fail_caches[] = {
+	"numa_policy", "shared_policy_node", "vm_area_struct", "maple_node", NULL,
+};
 
 int main(int argc, char **argv)
 {
@@ -997,11 +1137,21 @@ int main(int argc, char **argv)
 	const char *mode = getenv("MODE"), *why = NULL;
 	struct slab before[ARRAY_SIZE(slabs)], after;
 	int failed = 0, memfd, i;
-	pid_t pid[NR_PROCESSES];
+	pid_t pid[MAX_PROCESSES];
 	char name[64], mems[64];
 
 	if (argc > 1)
 		return executed(argv[1]);
+
+	fail = getenv("FAIL");
+	/*
+	 * Where its area cannot be written to for want of a page, rseq is entitled to
+	 * kill; glibc is told by a variable that it reads at start only.
+	 */
+	if (fail && !getenv("GLIBC_TUNABLES")) {
+		setenv("GLIBC_TUNABLES", "glibc.pthread.rseq=0", 1);
+		execv("/proc/self/exe", argv);
+	}
 
 	ksft_print_header();
 	if (geteuid())
@@ -1009,6 +1159,7 @@ int main(int argc, char **argv)
 	if (!mode)
 		mode = "v1";
 	seed = env_number("SEED", time(NULL) ^ getpid());
+	hot_node = env_number("HOTPLUG", -1);
 	page = sysconf(_SC_PAGESIZE);
 	nr_nodes = find_nodes(node, big, MAX_NODES);
 	for (i = 0; i < nr_nodes && !big[i]; i++)
@@ -1017,6 +1168,8 @@ int main(int argc, char **argv)
 		ksft_exit_skip("needs two nodes with memory, one of them of %ld MB\n",
 			       BIG_KB >> 10);
 	why = cpusets_make(&cs, strcmp(mode, "v2") ? 1 : 2);
+	if (!why && fail)
+		why = inject_faults(fail, FAIL_PERCENT, fail_caches);
 	if (why)
 		ksft_exit_skip("%s\n", why);
 	ksft_set_plan(2);
@@ -1054,7 +1207,6 @@ int main(int argc, char **argv)
 	}
 	failed += wait_for_all(pid, seconds);
 	failed += report();
-	failed += shared->bad > 0;
 
 	munmap(shmem, SHMEM_PAGES * page);
 	close(memfd);
