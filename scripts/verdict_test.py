@@ -133,6 +133,11 @@ class Verdict(unittest.TestCase):
                 self.assertEqual(check_console(line, False), [line])
                 self.assertEqual(check_console(line, True), [line])
 
+    def test_data_races_of_others_are_excused(self):
+        for functions, lines in ("mte_set_node_dead / mtree_range_walk", 0), ("x / mpol_y", 1):
+            report = f"BUG: KCSAN: data-race in {functions}"
+            self.assertEqual(len(check_console(report, False)), lines)
+
     def test_trace_is_excused_with_its_report_only(self):
         self.assertEqual(check_console(OOM, True), [])
         self.assertEqual(check_console("Call Trace:\n", True), ["Call Trace:"])

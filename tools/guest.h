@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
  * What the programs of the guest share: files, nodes, cpusets, the numbers of
- * objects in slab caches, and allocations that fail on demand.  They run as root in a guest of their own, and so
- * do not put back what they change of the machine, cgroups excepted: these
- * would hold on to memory.
+ * objects in slab caches, and allocations that fail on demand.  They run as root
+ * in a guest of their own, and so do not put back what they change of the machine,
+ * cgroups excepted: these would hold on to memory.
  */
 #ifndef GUEST_H
 #define GUEST_H
