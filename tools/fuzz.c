@@ -1908,6 +1908,8 @@ int main(int argc, char **argv)
 	if (argc > 1) {
 		int slot = SLOT(atoi(argv[1]), 0);
 
+		/* The path that was executed ends in "exe". */
+		prctl(PR_SET_NAME, "fuzz");
 		reply.err = map_pages();
 		answer(slot, &reply);
 		act_on(slot);
