@@ -16,7 +16,6 @@ pin=$(series_head Base)
 package=${pin% *} pinned=${pin#* }
 sha256=$(series_head SHA256)
 suite=$(series_head Suite)
-: "${suite:=$(. /etc/os-release && echo "${VERSION_CODENAME:-}")}"
 apt_dir=$CACHE/apt
 
 use() {
@@ -50,15 +49,17 @@ update_lists() {
 	Dir::Cache::archives "$apt_dir/archives";
 	EOF
 
-	# The mirror and the key are those of the machine's own main suite.
+	# The mirror and the key are those of the machine's own main suite; without a
+	# suite in the series file it is that, with its updates.
 	codename=$(. /etc/os-release && echo "${VERSION_CODENAME:-}")
 	apt-get indextargets --format '$(REPO_URI) $(RELEASE) $(COMPONENT) $(SIGNED_BY)' \
 		'Created-By: Packages' |
 		awk -v release="$codename" -v suite="$suite" '
-			$2 == release && $3 == "main" {
+			$3 == "main" && ($2 == release || !suite && index($2, release "-") == 1) {
 				key = $4 ~ /^\// ? "[signed-by=" $4 "] " : ""
-				print "deb " key $1 " " suite " main"
-				exit
+				print "deb " key $1 " " (suite ? suite : $2) " main"
+				if (suite)
+					exit
 			}' >"$apt_dir/sources.list"
 	[ -s "$apt_dir/sources.list" ] || {
 		echo "no Debian main suite among the machine's apt sources"
@@ -118,7 +119,7 @@ fi
 mkdir -p "$CACHE/packages"
 version=$pinned
 if ! verified "$pinned"; then
-	try_stage apt-update "fetching the package lists of $suite" update_lists
+	try_stage apt-update "fetching the package lists of ${suite:-the machine's Debian}" update_lists
 	if [ "$stage_status" != 0 ]; then
 		# Without a network an older import is better than nothing.
 		for dir in "$CACHE/${package}"_*/; do
@@ -130,7 +131,7 @@ if ! verified "$pinned"; then
 	fi
 	if ! available | grep -qxF "$pinned"; then
 		version=$(available | head -n 1)
-		[ -n "$version" ] || die "the mirror's $suite has no $package at all; try another BASE="
+		[ -n "$version" ] || die "${suite:-the machine's Debian} has no $package at all; try another BASE="
 	fi
 	if imported "$version"; then
 		use "$version"
