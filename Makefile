@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0
 # "make help" lists what there is.
 
+ifeq ($(origin BASE),undefined)
+NO_BASE := yes
+endif
 export BASE ?= 7.3
 export JOBS ?= $(shell nproc)
 export CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/cpuset-mempolicy
@@ -9,7 +12,7 @@ export V ?= 0
 export DRYRUN ?= 0
 export TIMEOUT ?= 900
 export HOURS ?= 2
-export SEED
+export SEED BRIEF TO BUILD
 
 KERNEL ?= patched
 TOPOLOGY ?= small-middle
@@ -23,7 +26,8 @@ help:
 
 #: For everybody:
 #:   make demo       show the bug on an unpatched kernel and its end on a patched one
-#:   make check      everything that must hold: "N passed, N failed, N skipped"
+#:   make check      everything that must hold: "N passed, N failed, N skipped"; for 7.3,
+#:                   and the races and policies for 6.12 too
 #:   make soak       the same and more, at random, in kernels that look for mistakes,
 #:                   for HOURS=2; goes on where it was
 #:
@@ -34,6 +38,8 @@ help:
 #:   make kernel     build the unpatched and the patched guest kernel
 #:   make test       one test by name: make test TEST=v1_mbind_update UPDATES=2000
 #:   make boot       boot a guest and check its nodes only
+#:   make compat     how the series fits other kernels: all of the base that apt offers,
+#:                   or TO="linux-source-7.2 unstable"; with BUILD=1 compiled as well
 #:   make model      spin on the model of the transition
 #:   make mutants    which of the mistakes in scripts/faults/ the tests do not notice
 #:   make bench      what policies cost, unpatched beside patched, in instructions
@@ -44,7 +50,9 @@ help:
 #:   make distclean  ... and the cache; linux-$BASE/ stays, it may hold your work
 #:
 #: Settings:
-#:   BASE=7.3             the base kernel, one of patches/
+#:   BASE=7.3             the base kernel, one of patches/; without it 7.3, or 6.12 once
+#:                        7.3 cannot be fetched any more
+#:   BRIEF=1              for check: only what a second base is checked by
 #:   KERNEL=patched       or unpatched, for test, boot and shell
 #:   TOPOLOGY=small-middle  one of scripts/topology/, for test, boot and shell
 #:   TEST=                variants of the race test, separated by blanks; all without
@@ -74,11 +82,26 @@ kernel: series
 	@scripts/kernel.sh patched guest
 	@scripts/kernel.sh programs
 
+ifdef NO_BASE
+# The newest base that is still to be had; checked are both.
+demo: install
+	@base=$$(scripts/base.sh) && $(MAKE) demo BASE=$$base
+
+check: install
+	@base=$$(scripts/base.sh) || exit; failed=; \
+	$(MAKE) check BASE=$$base || failed=yes; \
+	[ $$base = 6.12 ] || $(MAKE) check BASE=6.12 BRIEF=1 || failed=yes; \
+	[ -z "$$failed" ]
+else
 demo: kernel
 	@scripts/demo.sh
 
 check: series
 	@scripts/check.sh
+endif
+
+compat: install
+	@scripts/compat.sh
 
 soak: series
 	@scripts/soak.sh
@@ -122,4 +145,4 @@ clean:
 distclean: clean
 	rm -rf "$(CACHE)"
 
-.PHONY: help install fetch tree refresh series kernel demo check soak lint model mutants test boot bench shell clean distclean
+.PHONY: help install fetch tree refresh series kernel demo check compat soak lint model mutants test boot bench shell clean distclean

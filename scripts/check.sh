@@ -1,9 +1,12 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
-# Everything that must hold.  Goes on after a failure, unless a kernel cannot be
-# built; the last line counts.
+# Everything that must hold; with BRIEF=1 what a second base has to show beside the
+# first: that the races end, and what becomes of policies; of a minimal series, patches/
+# *-fix, the races.  Goes on after a failure,
+# unless a kernel cannot be built; the last line counts.
 . scripts/lib.sh
 check_base
+: "${BRIEF:=0}"
 started=$(date +%s)
 passed=0 failed=0 skipped=0
 
@@ -28,10 +31,28 @@ check() {
 guest() {
 	name=$1
 	shift
-	run_guest "check/$name" "$@"
+	run_guest "check-$BASE/$name" "$@"
 	# shellcheck disable=SC2046
-	[ "$DRYRUN" != 0 ] || count $(counts_of "check/$name")
+	[ "$DRYRUN" != 0 ] || count $(counts_of "check-$BASE/$name")
 }
+
+report() {
+	say "Linux $(cat "$SRC/version"): $((($(date +%s) - started) / 60)) minutes; the runs are in $RESULTS/check-$BASE"
+	say "$passed passed, $failed failed, $skipped skipped"
+	[ "$failed" = 0 ]
+}
+
+case $BASE in
+*-fix) BRIEF=1 ;;
+esac
+if [ "$BRIEF" = 1 ]; then
+	scripts/kernel.sh unpatched guest
+	scripts/kernel.sh patched guest
+	scripts/kernel.sh programs
+	brief_scenarios
+	report
+	exit
+fi
 
 check verdict "testing the verdict on runs" python3 scripts/verdict_test.py
 check refresh "comparing patches/$BASE with what refresh writes" scripts/series.sh verify
@@ -45,8 +66,6 @@ check_scenarios
 
 # The arithmetic, in the guest with the widest masks; kunit.py changes directory.
 [ "$DRYRUN" != 0 ] || check kunit "reading the results of the KUnit suite" \
-	python3 "$LINUX/tools/testing/kunit/kunit.py" parse "$PWD/$RESULTS/check/wide/console"
+	python3 "$LINUX/tools/testing/kunit/kunit.py" parse "$PWD/$RESULTS/check-$BASE/wide/console"
 
-say "all of it took $((($(date +%s) - started) / 60)) minutes; the runs are in $RESULTS/check"
-say "$passed passed, $failed failed, $skipped skipped"
-[ "$failed" = 0 ]
+report

@@ -1,13 +1,20 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 # Fetch the base kernel as a Debian package, verify it, unpack it and import it
-# into git.  $CACHE/$BASE then is a link to the version in use:
+# into git.
+#
+#	fetch.sh			what the series is for
+#	fetch.sh list PACKAGE SUITE	the versions that apt offers; "" for the machine's own
+#	fetch.sh import PACKAGE SUITE VERSION	one of these
+#
+# $CACHE/$BASE then is a link to the version in use:
 #
 #	linux-source-7.3_7.3.4-1~bpo13+1/linux	work tree; branch "base"
 #	linux-source-7.3_7.3.4-1~bpo13+1/version	of the package
 #
 # The pin is the head of the series file.  Point releases vanish from mirrors:
-# when the pin is gone, the newest of the same package is taken.
+# when the pin is gone, the newest of the same package is taken.  Status 3: there is
+# none of them any more.
 . scripts/lib.sh
 check_base
 lock_cache
@@ -16,6 +23,9 @@ pin=$(series_head Base)
 package=${pin% *} pinned=${pin#* }
 sha256=$(series_head SHA256)
 suite=$(series_head Suite)
+if [ $# != 0 ]; then
+	package=$2 pinned='' suite=$3
+fi
 apt_dir=$CACHE/apt
 
 use() {
@@ -111,6 +121,21 @@ import() {
 	mv "$dir.part" "$dir"
 }
 
+case ${1:-} in
+list)
+	stage apt-update "fetching the package lists of ${suite:-the machine's Debian}" update_lists >&2
+	available
+	exit 0
+	;;
+import)
+	imported "$4" && exit 0
+	mkdir -p "$CACHE/packages"
+	verified "$4" || stage download "downloading $package $4 (160 MB)" download "$4"
+	stage import "unpacking $package $4 and importing it into git (1 to 2 minutes)" import "$4"
+	exit 0
+	;;
+esac
+
 if imported "$pinned"; then
 	use "$pinned"
 	exit 0
@@ -131,7 +156,10 @@ if ! verified "$pinned"; then
 	fi
 	if ! available | grep -qxF "$pinned"; then
 		version=$(available | head -n 1)
-		[ -n "$version" ] || die "${suite:-the machine's Debian} has no $package at all; try another BASE="
+		[ -n "$version" ] || {
+			warn "${suite:-the machine's Debian} has no $package any more: Linux $BASE cannot be fetched; BASE=6.12 is there for longer"
+			exit 3
+		}
 	fi
 	if imported "$version"; then
 		use "$version"

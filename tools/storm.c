@@ -73,13 +73,20 @@
 
 #define WEIGHTS	"/sys/kernel/mm/mempolicy/weighted_interleave/"
 
+#ifdef FUTEX2_MPOL
+#define FUTEX_OPS(op)							\
+	op(futex_wait) op(futex_wake) op(futex_numa) op(futex_mpol)
+#else
+#define FUTEX_OPS(op)	/* this kernel's futexes know of no nodes */
+#endif
+
 #define OPS(op)								\
 	op(mbind) op(mbind_move) op(set_mempolicy) op(home_node)	\
 	op(get_task) op(get_addr) op(get_node) op(get_next)		\
 	op(fork) op(exec) op(exec_thread) op(exit_leader) op(thread)	\
 	op(numa_maps) op(map_fixed) op(unmap) op(remap)			\
 	op(shmem) op(shmem_anon) op(hugetlb) op(fault) op(pipe)		\
-	op(futex_wait) op(futex_wake) op(futex_numa) op(futex_mpol)	\
+	FUTEX_OPS(op)							\
 	op(weight) op(auto_off) op(mems) op(move) op(move_thread)	\
 	op(offline) op(online)
 
@@ -587,6 +594,7 @@ static void use_pipe(void)
 	}
 }
 
+#ifdef FUTEX2_MPOL
 static void use_futex(void)
 {
 	static const unsigned int flags[] = {
@@ -628,6 +636,7 @@ static void use_futex(void)
 	if (did(OP_futex_wait, err, FINE(EINTR)))
 		count(&shared->made[op]);
 }
+#endif
 
 static void do_something(bool first)
 {
@@ -685,9 +694,11 @@ static void do_something(bool first)
 	case 16:
 		use_pipe();
 		break;
+#ifdef FUTEX2_MPOL
 	case 17:
 		use_futex();
 		break;
+#endif
 	default:
 		fault();
 		break;
@@ -815,12 +826,18 @@ static void move_one(void)
 	did(thread ? OP_move_thread : OP_move, errno ? -1 : 0, FINE(ESRCH));
 }
 
+/* Can the kernel choose the weights? */
+static bool has_auto_weights(void)
+{
+	return !access(WEIGHTS "auto", F_OK);
+}
+
 static void write_weight(void)
 {
 	char path[128];
 	int err;
 
-	if (roll(8)) {
+	if (!has_auto_weights() || roll(8)) {
 		snprintf(path, sizeof(path), WEIGHTS "node%d",
 			 node[roll(nr_nodes)]);
 		err = write_number(path, 1 + roll(9));
@@ -969,6 +986,8 @@ static bool op_due(enum op op)
 		return have_hugetlb;
 	case OP_move_thread:
 		return cs.version == 1;
+	case OP_auto_off:
+		return has_auto_weights();
 	case OP_offline:
 	case OP_online:
 		return hot_node >= 0;
