@@ -53,7 +53,7 @@ configure() {
 mkdir -p "$LOGS"
 : >"$LOGS/compat.log"
 versions=$(scripts/fetch.sh list "$package" "$suite")
-[ -n "$versions" ] || die "${suite:-the machine's Debian} has no $package"
+[ -n "$versions" ] || die "${suite:-the Debian of this machine} has no $package"
 
 for version in $versions; do
 	dir=$CACHE/${package}_$version tree=$dir/linux out=$dir/build/compat
@@ -70,11 +70,12 @@ for version in $versions; do
 		if apply_patch "$patch"; then
 			good=$((good + 1))
 			if [ "$BUILD" != 0 ]; then
-				build mm/ kernel/cgroup/ kernel/fork.o ipc/ fs/proc/ &&
-					result="$result, builds" || {
+				if build mm/ kernel/cgroup/ kernel/fork.o ipc/ fs/proc/; then
+					result="$result, builds"
+				else
 					result="$result, DOES NOT BUILD: see $LOGS/compat.log"
 					failed=$((failed + 1))
-				}
+				fi
 			fi
 		else
 			failed=$((failed + 1))

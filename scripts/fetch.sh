@@ -123,7 +123,7 @@ import() {
 
 case ${1:-} in
 list)
-	stage apt-update "fetching the package lists of ${suite:-the machine's Debian}" update_lists >&2
+	stage apt-update "fetching the package lists of ${suite:-the Debian of this machine}" update_lists >&2
 	available
 	exit 0
 	;;
@@ -144,7 +144,7 @@ fi
 mkdir -p "$CACHE/packages"
 version=$pinned
 if ! verified "$pinned"; then
-	try_stage apt-update "fetching the package lists of ${suite:-the machine's Debian}" update_lists
+	try_stage apt-update "fetching the package lists of ${suite:-the Debian of this machine}" update_lists
 	if [ "$stage_status" != 0 ]; then
 		# Without a network an older import is better than nothing.
 		for dir in "$CACHE/${package}"_*/; do
@@ -157,7 +157,7 @@ if ! verified "$pinned"; then
 	if ! available | grep -qxF "$pinned"; then
 		version=$(available | head -n 1)
 		[ -n "$version" ] || {
-			warn "${suite:-the machine's Debian} has no $package any more: Linux $BASE cannot be fetched; BASE=6.12 is there for longer"
+			warn "${suite:-the Debian of this machine} has no $package any more: Linux $BASE cannot be fetched; BASE=6.12 is there for longer"
 			exit 3
 		}
 	fi
