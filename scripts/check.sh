@@ -1,9 +1,9 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 # Everything that must hold; with BRIEF=1 what a second base has to show beside the
-# first: that the races end, and what becomes of policies; of a minimal series, patches/
-# *-fix, the races.  Goes on after a failure,
-# unless a kernel cannot be built; the last line counts.
+# first: that the races end, and what becomes of policies.  Of a minimal series,
+# patches/*-fix, it is the races.  Goes on after a failure, unless a kernel cannot be
+# built; the last line counts.
 . scripts/lib.sh
 check_base
 : "${BRIEF:=0}"
