@@ -3,10 +3,13 @@
 # Everything that must hold; with BRIEF=1 what a second base has to show beside the
 # first: that the races end, and what becomes of policies.  Of a minimal series,
 # patches/*-fix, it is the races.  Goes on after a failure, unless a kernel cannot be
-# built; the last line counts.
+# built; the last lines say what failed and count.
 . scripts/lib.sh
 check_base
 : "${BRIEF:=0}"
+runs=$RESULTS/check-$BASE
+mkdir -p "$runs" || die "cannot create $runs: is the disk full?"
+: >"$runs/failures"
 started=$(date +%s)
 passed=0 failed=0 skipped=0
 
@@ -21,7 +24,7 @@ check() {
 		count 1 0 0
 	else
 		tail -n 30 "$stage_log" | sed 's/^/    | /'
-		say "    FAIL  $1: see $stage_log"
+		say "    FAIL  $1: see $stage_log" | tee -a "$runs/failures"
 		count 0 1 0
 	fi
 }
@@ -32,12 +35,15 @@ guest() {
 	name=$1
 	shift
 	run_guest "check-$BASE/$name" "$@"
+	[ "$DRYRUN" = 0 ] || return 0
 	# shellcheck disable=SC2046
-	[ "$DRYRUN" != 0 ] || count $(counts_of "check-$BASE/$name")
+	count $(counts_of "check-$BASE/$name")
+	sed -n "s/^ *FAIL  /&$name: /p" "$runs/$name/verdict" >>"$runs/failures"
 }
 
 report() {
-	say "Linux $(cat "$SRC/version"): $((($(date +%s) - started) / 60)) minutes; the runs are in $RESULTS/check-$BASE"
+	say "Linux $(cat "$SRC/version"): $((($(date +%s) - started) / 60)) minutes; the runs are in $runs"
+	cat "$runs/failures"
 	say "$passed passed, $failed failed, $skipped skipped"
 	[ "$failed" = 0 ]
 }

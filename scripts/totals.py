@@ -52,7 +52,8 @@ def rows(runs):
                 if re.search(tests, test["name"]):
                     row[name] += test["values"].get(value, 0)
         console = (run / "console").read_text(errors="replace")
-        for line in check_console(console, "unpatched" in summary["version"]["kernel"]):
+        for line in check_console(console, "unpatched" in summary["version"]["kernel"],
+                                  summary["command"]):
             for name, pattern in CHECKERS.items():
                 row[name] += bool(re.search(pattern, line))
     return table

@@ -25,6 +25,8 @@ VERSION = re.compile(r"(KTAP version 1|TAP version 13)$")
 PLAN = re.compile(r"1\.\.(\d+)(?: # SKIP ?(.*))?$")
 RESULT = re.compile(r"(not ok|ok) (\d+)(?: -)? ?([^#]*?)\s*(?:# ?(SKIP|XFAIL)\b ?(.*))?$")
 VALUE = re.compile(r"\b([a-z_]+)=(-?\d+)\b")
+# What stands between a report and its trace
+TRACE_HEAD = re.compile(r"(CPU|Hardware name|Workqueue|Tainted): ")
 
 
 def parse_ktap(text):
@@ -114,23 +116,30 @@ def read_patterns(name):
     return [line for line in lines if line and not line.startswith("#")]
 
 
-def check_console(text, control):
+def check_console(text, control, command=""):
     """Return the lines that fail the run and are not excused."""
     fatal = [re.compile(p) for p in read_patterns("console-failures")]
+    kinds = {"any", *(["control"] if control else []), *command.split()}
     excused = []
     for line in read_patterns("console-excused"):
         kind, rest = line.split("\t", 1)
-        if kind == "any" or control:
+        if kind in kinds:
             excused.append(re.compile(rest.split("\t# ")[0]))
     lines = []
     trace_excused = False
+    headline = ""
     for line in text.splitlines():
         if not any(p.search(line) for p in fatal):
+            if not TRACE_HEAD.match(line):
+                headline = line
             continue
         # A trace belongs to the report before it, and is excused with that.
-        if line.startswith("Call Trace:") and trace_excused:
+        if line.startswith("Call Trace:"):
+            if not trace_excused:
+                lines.append(f"{line} {headline}".rstrip())
             trace_excused = False
             continue
+        headline = line
         trace_excused = any(p.search(line) for p in excused)
         if not trace_excused:
             lines.append(line)
@@ -143,11 +152,11 @@ def topology_skip(version):
     return next((line[5:] for line in text.splitlines() if line.startswith("skip ")), None)
 
 
-def judge(ktap, console, status, control=None, skip=None, differ=None):
+def judge(ktap, console, status, control=None, skip=None, differ=None, command=""):
     """Return (tests, problems) of a run; problems are (kind, text)."""
     tests, malformed = parse_ktap(ktap)
     problems = []
-    lines = check_console(console, control)
+    lines = check_console(console, control, command)
     if any("Kernel panic" in line for line in lines):
         problems.append(("panic", next(l for l in lines if "Kernel panic" in l)))
     elif lines:
@@ -199,7 +208,7 @@ def main():
     version = dict(line.split(": ", 1) for line in read("version").splitlines())
     tests, problems = judge(read("ktap"), read("console"), int(read("exit") or 1),
                             args.control, args.skip or topology_skip(version),
-                            args.differ)
+                            args.differ, read("cmdline"))
     count = {r: sum(t["result"] == r for t in tests)
              for r in ("pass", "fail", "skip")}
     count["fail"] += len(problems)

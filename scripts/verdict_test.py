@@ -141,7 +141,16 @@ class Verdict(unittest.TestCase):
     def test_trace_is_excused_with_its_report_only(self):
         self.assertEqual(check_console(OOM, True), [])
         self.assertEqual(check_console("Call Trace:\n", True), ["Call Trace:"])
-        self.assertEqual(check_console(OOM + "Call Trace:\n", True), ["Call Trace:"])
+        self.assertEqual(len(check_console(OOM + "Call Trace:\n", True)), 1)
+
+    def test_trace_alone_is_reported_with_the_line_before(self):
+        report = "x: some error\nCPU: 1 PID: 2 Comm: x\nHardware name: QEMU\nCall Trace:\n"
+        self.assertEqual(check_console(NOISE + report, True), ["Call Trace: x: some error"])
+
+    def test_what_a_setting_provokes_is_excused_with_it_only(self):
+        report = "storm: vmalloc error: size 16384, failed to allocate pages\nCall Trace:\n"
+        self.assertEqual(check_console(report, False, "NODES=4 FAIL=fail_page_alloc"), [])
+        self.assertEqual(len(check_console(report, False, "FAIL=failslab")), 2)
 
     def test_ends(self):
         half = GOOD[:GOOD.index("  ok 2")]
