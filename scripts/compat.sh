@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0
 # How the series of $BASE fits other kernels: what to run when a new one comes out.
 # For each version, and each patch: whether git am takes it, with offsets, or where it
-# conflicts; with BUILD=1 also whether what it touches builds after it.
+# conflicts; with BUILD=1 also whether what it touches builds after it.  Before the
+# series come those of patches/$BASE/older/ that were taken from a later version.
 #
 #	TO="PACKAGE [SUITE]"	of whose versions apt offers; default: those of the base
 . scripts/lib.sh
@@ -39,6 +40,14 @@ apply_patch() {
 	esac
 }
 
+# What the series needs first on a version; the patches say since when that is there.
+lacking() {
+	for patch in "$PATCHES"/older/*.patch; do
+		since=$(sed -n '/^---$/q; s/^Taken from \([0-9.]*[0-9]\).*/\1/p' "$patch" 2>/dev/null)
+		[ -z "$since" ] || dpkg --compare-versions "$1" ge "$since" || echo "$patch"
+	done
+}
+
 build() {
 	make -C "$tree" O="$out" -j"$JOBS" "$@" >>"$LOGS/compat.log" 2>&1
 }
@@ -65,7 +74,8 @@ for version in $versions; do
 	[ "$BUILD" = 0 ] || configure || die "$version cannot be configured; see $LOGS/compat.log"
 	good=0 all=0 start=$(date +%s)
 	say "patches/$BASE to $package $version:"
-	for patch in $(series_patches); do
+	# shellcheck disable=SC2046
+	for patch in $(lacking "$version") $(series_patches); do
 		all=$((all + 1))
 		if apply_patch "$patch"; then
 			good=$((good + 1))
@@ -80,7 +90,8 @@ for version in $versions; do
 		else
 			failed=$((failed + 1))
 		fi
-		say "    $(basename "$patch" .patch | cut -c1-48): $result"
+		name=${patch#"$PATCHES/"}
+		say "    $(echo "${name%.patch}" | cut -c1-48): $result"
 	done
 	say "    $good of $all apply to $version ($(($(date +%s) - start)) s)"
 	git_tree checkout -q -f --detach base

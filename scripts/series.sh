@@ -49,8 +49,8 @@ write_patches() {
 		sed -n '/^#/p' "$PATCHES/series"
 		(cd "$3" && ls ./*.patch | sed 's|^./||')
 	} >"$3/series"
-	# The cover letter is written by hand.
-	cp "$PATCHES"/0000-cover-letter.patch "$3/" 2>/dev/null || :
+	# The cover letter, and what older versions need first, are written by hand.
+	cp -r "$PATCHES"/0000-cover-letter.patch "$PATCHES"/older "$3/" 2>/dev/null || :
 }
 
 lock_cache
