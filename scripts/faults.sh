@@ -8,7 +8,8 @@
 #
 # The head of a patch says what is wrong (Fault:) and, of a planted one, with which
 # configuration (Config:) and program (Run:) which line has to appear (Report:).  Of a
-# mutant that no test can see it says why (Survives:).
+# mutant it may say which test to begin with (First:), and, if none can see it, why
+# (Survives:).
 . scripts/lib.sh
 . scripts/scenarios
 check_base
@@ -63,19 +64,28 @@ planted() {
 # What tells of a mistake, unless it is what a test is for
 MISTAKE='^ *not ok \d|^BUG: |^WARNING: (?!.*warn_alloc_impossible)|Kernel panic|soft lockup|rcu: .*stall|blocked for more'
 
+# A quick test on the guest's command line: quick_test PROGRAM VERSION
+quick_test() {
+	printf '/%s' "$1"
+	# shellcheck disable=SC2046
+	case $1 in
+	test_cpuset_mempolicy) printf ' -v %s' $(all_of "$2" "$races task_update") ;;
+	test_alloc_nodemask) printf ' -v %s' "$2" ;;
+	esac
+}
+
 # The quick tests, in a guest for each version of cgroups, until something notices the
 # fault, which is printed
 quick_tests() {
 	for version in v1 v2; do
-		variants=
-		for race in $(all_of $version "$races task_update"); do
-			variants="$variants -v $race"
+		tests=
+		for test in $(head_of First "$1") mempolicy fuzz test_cpuset_mempolicy \
+			test_alloc_nodemask storm retired; do
+			tests="$tests + $(quick_test "$test" $version)"
 		done
 		# shellcheck disable=SC2086
 		noticed=$(watch "$1/$version" "$MISTAKE" "$1-debug" mixed MODE=$version \
-			UPDATES=60 TRIES=20 SECONDS=10 OWN_UPDATES=20 THREADS=100 -- \
-			/mempolicy + /fuzz + /test_cpuset_mempolicy $variants \
-			+ /test_alloc_nodemask -v $version + /storm + /retired)
+			UPDATES=60 TRIES=20 SECONDS=10 OWN_UPDATES=20 THREADS=100 -- ${tests# + })
 		[ "$DRYRUN" = 0 ] || continue
 		[ "$noticed" ] || noticed=$(python3 scripts/verdict.py --skip v1.only \
 			"$RESULTS/faults/$1/$version" | sed -n 's/^ *FAIL  //p' | head -n 1)
