@@ -12,7 +12,7 @@ export V ?= 0
 export DRYRUN ?= 0
 export TIMEOUT ?= 900
 export HOURS ?= 2
-export SEED BRIEF TO BUILD
+export SEED BRIEF TIMES TO BUILD
 
 KERNEL ?= patched
 TOPOLOGY ?= small-middle
@@ -53,6 +53,7 @@ help:
 #:   BASE=7.3             the base kernel, one of patches/; without it 7.3, or 6.12 once
 #:                        7.3 cannot be fetched any more
 #:   BRIEF=1              for check: only what a second base is checked by
+#:   TIMES=1              for check and soak (7): how many times as long the races are
 #:   KERNEL=patched       or unpatched, for test, boot and shell
 #:   TOPOLOGY=small-middle  one of scripts/topology/, for test, boot and shell
 #:   TEST=                variants of the race test, separated by blanks; all without

@@ -16,7 +16,9 @@ check_base
 lock_cache
 
 build=$(realpath "$SRC")/build
-export CCACHE_DIR="$CACHE/ccache" CCACHE_MAXSIZE=5G PATH="/usr/lib/ccache:$PATH"
+# What a file depends on is what the compiler says: to preprocess each before it is
+# compiled, to look for its text, takes a quarter more time, and finds next to nothing.
+export CCACHE_DIR="$CACHE/ccache" CCACHE_MAXSIZE=5G CCACHE_DEPEND=1 PATH="/usr/lib/ccache:$PATH"
 export KBUILD_BUILD_USER=cpuset-mempolicy KBUILD_BUILD_HOST=guest
 export KBUILD_BUILD_TIMESTAMP='1970-01-01'
 

@@ -8,7 +8,7 @@
 check_base
 lock_cache
 # Debian's python3 first: that is the one with the packages that checkpatch needs
-export CCACHE_DIR="$CACHE/ccache" PATH="/usr/lib/ccache:/usr/bin:$PATH"
+export CCACHE_DIR="$CACHE/ccache" CCACHE_DEPEND=1 PATH="/usr/lib/ccache:/usr/bin:$PATH"
 out=$(realpath "$SRC")/build/lint
 report=$PWD/$RESULTS/lint
 tab=$(printf '\t')
@@ -100,7 +100,8 @@ for commit in $commits; do
 		complain "$name" "checkpatch"
 	fi
 	git -C "$LINUX" checkout -q -f --detach "$commit"
-	make -s -C "$LINUX" O="$out" olddefconfig
+	git -C "$LINUX" diff --quiet "$commit~" "$commit" -- '*Kconfig' ||
+		make -s -C "$LINUX" O="$out" olddefconfig
 	# What a header does to the files that do not change shows at the end.
 	files=$(git -C "$LINUX" diff --name-only "$commit~" "$commit" -- '*.[ch]' ':!tools')
 	[ "$commit" != "$last" ] || files=$touched
@@ -114,18 +115,24 @@ for commit in $commits; do
 	shift
 done
 
-for option in NUMA CPUSETS HUGETLBFS SHMEM NUMA_BALANCING; do
-	echo "without CONFIG_$option"
-	echo "CONFIG_$option=n" >"$report/without-$option"
-	configure "$out-without-$option" "$report/without-$option"
-	! grep -q "^CONFIG_$option=" "$out-without-$option/.config" ||
-		complain "CONFIG_$option" "cannot be switched off"
-	make -s -C "$LINUX" O="$out-without-$option" -j"$JOBS" mm/ kernel/cgroup/ \
-		kernel/futex/ kernel/fork.o fs/proc/ ipc/ >"$report/without-$option.log" 2>&1 ||
-		complain "CONFIG_$option" "does not compile without"
-	if [ -s "$report/without-$option.log" ]; then
-		cat "$report/without-$option.log"
-		complain "CONFIG_$option" "messages without"
+# Two at once where no file asks about both
+for options in NUMA "CPUSETS NUMA_BALANCING" "HUGETLBFS SHMEM"; do
+	echo "without $options"
+	name=without-$(echo "$options" | tr ' ' -)
+	for option in $options; do
+		echo "CONFIG_$option=n"
+	done >"$report/$name"
+	configure "$out-$name" "$report/$name"
+	for option in $options; do
+		! grep -q "^CONFIG_$option=" "$out-$name/.config" ||
+			complain "CONFIG_$option" "cannot be switched off"
+	done
+	make -s -C "$LINUX" O="$out-$name" -j"$JOBS" mm/ kernel/cgroup/ \
+		kernel/futex/ kernel/fork.o fs/proc/ ipc/ >"$report/$name.log" 2>&1 ||
+		complain "without $options" "does not compile"
+	if [ -s "$report/$name.log" ]; then
+		cat "$report/$name.log"
+		complain "without $options" "messages"
 	fi
 done
 [ "$failed" = 0 ] || die "lint: $failed complaints; all that was said is in $RESULTS/lint"

@@ -8,6 +8,7 @@
 #
 #	number name seed seconds passed failed skipped
 . scripts/lib.sh
+TIMES=${TIMES:-7}
 . scripts/scenarios
 check_base
 soak=$RESULTS/soak
