@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0
 # Everything that must hold; with BRIEF=1 what a second base has to show beside the
 # first: that the races end, and what becomes of policies.  Of a minimal series,
-# patches/*-fix, it is the races.  Goes on after a failure, unless a kernel cannot be
-# built; the last lines say what failed and count.
+# patches/*-fix, it is the races, and that they fail without it.  Goes on after a
+# failure, unless a kernel cannot be built; the last lines say what failed and count.
 . scripts/lib.sh
 check_base
 : "${BRIEF:=0}"
@@ -48,14 +48,18 @@ report() {
 	[ "$failed" = 0 ]
 }
 
-case $BASE in
-*-fix) BRIEF=1 ;;
-esac
 if [ "$BRIEF" = 1 ]; then
-	scripts/kernel.sh unpatched guest
 	scripts/kernel.sh patched guest
 	scripts/kernel.sh programs
 	brief_scenarios
+	report
+	exit
+fi
+scripts/kernel.sh unpatched guest
+if [ "${BASE%-fix}" != "$BASE" ]; then
+	scripts/kernel.sh patched guest
+	scripts/kernel.sh programs
+	minimal_scenarios
 	report
 	exit
 fi
@@ -63,8 +67,7 @@ fi
 check verdict "testing the verdict on runs" python3 scripts/verdict_test.py
 check refresh "comparing patches/$BASE with what refresh writes" scripts/series.sh verify
 check model "checking the model of the transition" scripts/model.sh
-check lint "linting the series, patch by patch" scripts/lint.sh
-scripts/kernel.sh unpatched guest
+check lint "linting the series" scripts/lint.sh brief
 scripts/kernel.sh patched guest debug
 scripts/kernel.sh programs
 

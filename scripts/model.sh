@@ -4,16 +4,14 @@
 # has to be verified, all of it, and each other order has to be found wrong.  See
 # Documentation/model.md.
 #
-#	model.sh [NAME...]	these configurations, or all
+#	model.sh [NAME...]			these configurations, or all, JOBS= at once
+#	model.sh run NAME WANTED OPTION...	one; WANTED is "verified" or "ends", which is
+#						verified as well, or the assertion that
+#						has to fail: "kill", "page" or "use"
 . scripts/lib.sh
-for tool in spin gcc; do
-	command -v $tool >/dev/null || die "$tool is missing: make install"
-done
 out=$RESULTS/model
-wanted=" $* "
-ran=0 failed=0
 
-complain() { printf '    FAIL  %s: %s\n' "$1" "$2"; failed=$((failed + 1)); }
+complain() { say "    FAIL  $1: $2"; }
 
 # A figure of pan's report
 figure() { sed -n "s/$1/\\1/p" "$dir/pan.out" | head -n 1; }
@@ -29,16 +27,9 @@ search() {
 	) >"$dir/pan.out" 2>&1
 }
 
-# model NAME WANTED OPTION...: WANTED is "verified" or "ends", which is verified as well,
-# or the assertion that has to fail: "kill", "page" or "use".
-model() {
+run() {
 	name=$1 want=$2
 	shift 2
-	case $wanted in
-	*" $name "* | "  ") ;;
-	*) return 0 ;;
-	esac
-	ran=$((ran + 1))
 	dir=$out/$name
 	rm -rf "$dir"
 	mkdir -p "$dir" 2>/dev/null || die "cannot create $dir: is the disk full?"
@@ -60,21 +51,21 @@ model() {
 
 	errors=$(figure '.*errors: \([0-9]*\)$') states=$(figure ' *\([0-9]*\) states, stored.*')
 	depth=$(figure '.*depth reached \([0-9]*\).*')
-	printf '    %-18s %9s states, depth %3s' "$name" "${states:-?}" "${depth:-?}"
+	report=$(printf '    %-18s %9s states, depth %3s' "$name" "${states:-?}" "${depth:-?}")
 	case $want in
 	verified | ends)
 		if [ "${errors:-1}" != 0 ]; then
-			say ": $(figure 'pan:1: \(.*\) (at.*')"
+			say "$report: $(figure 'pan:1: \(.*\) (at.*')"
 			complain "$name" "it does not hold; to see it: (cd $dir && spin -t -p$defines transition.pml)"
 		elif grep -Eq 'max search depth too small|not completed|out of memory|truncated|reached -DMEMLIM' "$dir/pan.out"; then
-			say ", not all"
+			say "$report, not all"
 			complain "$name" "the search was not completed: see $dir/pan.out"
 		else
-			say ": $want"
+			say "$report: $want"
 		fi
 		;;
 	*)
-		say ": ${errors:-?} error"
+		say "$report: ${errors:-?} error"
 		if [ "${errors:-0}" = 0 ] || ! grep -q "$text" "$dir/pan.out" ||
 			[ ! -f "$dir/transition.pml.trail" ]; then
 			complain "$name" "no counterexample of the kind \"$want\": see $dir/pan.out"
@@ -86,46 +77,62 @@ model() {
 	rm -f "$dir"/pan "$dir"/pan.[bchmpt]
 }
 
-say "==> the order of the series"
-model vma-vma verified K0=VMA K1=VMA
-model vma-task verified K0=VMA K1=TASK FAST=2
-model vma-task-static verified K0=VMA K1=TASK FAST=2 STATIC OCCUPIED=2
-for occupied in 0 1 2 3 4 5 6; do
-	model task-task-$occupied verified K0=TASK K1=TASK FAST=1 OCCUPIED=$occupied
-done
-model task-task-static verified K0=TASK K1=TASK FAST=1 STATIC OCCUPIED=2 UPDATES=1
-model none-task verified K0=NONE K1=TASK FAST=0 OCCUPIED=2
-model three-updates verified K0=VMA K1=TASK FAST=2 UPDATES=3 OCCUPIED=2
-model short verified K0=VMA K1=TASK FAST=2 UPDATES=1 SHORT
-model caller verified K0=CALLER K1=NONE UPDATES=1 SHORT OCCUPIED=2
-model no-look-last verified K0=CALLER K1=NONE UPDATES=1 SHORT OCCUPIED=2 NO_LOOK_LAST
-model ends-vma ends K0=VMA K1=TASK FAST=2 UPDATES=1 SHORT OCCUPIED=2
-model ends-task ends K0=TASK K1=NONE OCCUPIED=2
-model ends-slow ends K0=TASK K1=NONE FAST=0 UPDATES=1 SHORT OCCUPIED=2
-
-say "==> the unpatched kernel"
-model old-vma kill K0=VMA K1=VMA UPDATES=1 OLD KILLS_ONLY OCCUPIED=2
-model old-task verified K0=TASK K1=TASK OLD ANY_PAGE
-
-say "==> the order of the series without one thing"
-one="UPDATES=1 OCCUPIED=2"
-# shellcheck disable=SC2086
-{
-	model mems-first kill K0=VMA K1=VMA $one KILLS_ONLY MEMS_FIRST
-	model unlock-early kill K0=VMA K1=VMA $one KILLS_ONLY UNLOCK_EARLY
-	model no-vma-lock kill K0=VMA K1=VMA $one KILLS_ONLY NO_VMA_LOCK
-	model split-section kill K0=TASK K1=NONE FAST=0 $one KILLS_ONLY SPLIT_SECTION
-	model no-refresh kill K0=TASK K1=NONE FAST=0 $one KILLS_ONLY NO_REFRESH
-	model by-cookie kill K0=TASK K1=NONE FAST=0 $one KILLS_ONLY BY_COOKIE
-	model no-seq kill K0=NONE K1=NONE $one KILLS_ONLY NO_SEQ
-	model no-look-first kill K0=CALLER K1=NONE $one SHORT KILLS_ONLY NO_LOOK_FIRST
-	model no-pin use K0=TASK K1=NONE FAST=0 $one NO_PIN
-	model no-rcu use K0=TASK K1=NONE FAST=1 $one NO_RCU
-	model drop-blindly page K0=TASK K1=NONE FAST=1 UPDATES=1 OCCUPIED=0 DROP_BLINDLY
-	model drop-blindly-slow page K0=TASK K1=NONE FAST=0 UPDATES=1 OCCUPIED=0 DROP_BLINDLY
-	model drop-no-kill verified K0=TASK K1=NONE FAST=0 OCCUPIED=2 ANY_PAGE DROP_BLINDLY
+# The order of the series; the unpatched kernel; the order of the series without one thing
+configurations() {
+	cat <<-END
+	vma-vma verified K0=VMA K1=VMA
+	vma-task verified K0=VMA K1=TASK FAST=2
+	vma-task-static verified K0=VMA K1=TASK FAST=2 STATIC OCCUPIED=2
+	task-task-0 verified K0=TASK K1=TASK FAST=1 OCCUPIED=0
+	task-task-1 verified K0=TASK K1=TASK FAST=1 OCCUPIED=1
+	task-task-2 verified K0=TASK K1=TASK FAST=1 OCCUPIED=2
+	task-task-3 verified K0=TASK K1=TASK FAST=1 OCCUPIED=3
+	task-task-4 verified K0=TASK K1=TASK FAST=1 OCCUPIED=4
+	task-task-5 verified K0=TASK K1=TASK FAST=1 OCCUPIED=5
+	task-task-6 verified K0=TASK K1=TASK FAST=1 OCCUPIED=6
+	task-task-static verified K0=TASK K1=TASK FAST=1 STATIC OCCUPIED=2 UPDATES=1
+	none-task verified K0=NONE K1=TASK FAST=0 OCCUPIED=2
+	three-updates verified K0=VMA K1=TASK FAST=2 UPDATES=3 OCCUPIED=2
+	short verified K0=VMA K1=TASK FAST=2 UPDATES=1 SHORT
+	caller verified K0=CALLER K1=NONE UPDATES=1 SHORT OCCUPIED=2
+	no-look-last verified K0=CALLER K1=NONE UPDATES=1 SHORT OCCUPIED=2 NO_LOOK_LAST
+	ends-vma ends K0=VMA K1=TASK FAST=2 UPDATES=1 SHORT OCCUPIED=2
+	ends-task ends K0=TASK K1=NONE OCCUPIED=2
+	ends-slow ends K0=TASK K1=NONE FAST=0 UPDATES=1 SHORT OCCUPIED=2
+	old-vma kill K0=VMA K1=VMA UPDATES=1 OLD KILLS_ONLY OCCUPIED=2
+	old-task verified K0=TASK K1=TASK OLD ANY_PAGE
+	mems-first kill K0=VMA K1=VMA UPDATES=1 OCCUPIED=2 KILLS_ONLY MEMS_FIRST
+	unlock-early kill K0=VMA K1=VMA UPDATES=1 OCCUPIED=2 KILLS_ONLY UNLOCK_EARLY
+	no-vma-lock kill K0=VMA K1=VMA UPDATES=1 OCCUPIED=2 KILLS_ONLY NO_VMA_LOCK
+	split-section kill K0=TASK K1=NONE FAST=0 UPDATES=1 OCCUPIED=2 KILLS_ONLY SPLIT_SECTION
+	no-refresh kill K0=TASK K1=NONE FAST=0 UPDATES=1 OCCUPIED=2 KILLS_ONLY NO_REFRESH
+	by-cookie kill K0=TASK K1=NONE FAST=0 UPDATES=1 OCCUPIED=2 KILLS_ONLY BY_COOKIE
+	no-seq kill K0=NONE K1=NONE UPDATES=1 OCCUPIED=2 KILLS_ONLY NO_SEQ
+	no-look-first kill K0=CALLER K1=NONE UPDATES=1 OCCUPIED=2 SHORT KILLS_ONLY NO_LOOK_FIRST
+	no-pin use K0=TASK K1=NONE FAST=0 UPDATES=1 OCCUPIED=2 NO_PIN
+	no-rcu use K0=TASK K1=NONE FAST=1 UPDATES=1 OCCUPIED=2 NO_RCU
+	drop-blindly page K0=TASK K1=NONE FAST=1 UPDATES=1 OCCUPIED=0 DROP_BLINDLY
+	drop-blindly-slow page K0=TASK K1=NONE FAST=0 UPDATES=1 OCCUPIED=0 DROP_BLINDLY
+	drop-no-kill verified K0=TASK K1=NONE FAST=0 OCCUPIED=2 ANY_PAGE DROP_BLINDLY
+	END
 }
 
-[ "$ran" != 0 ] || die "there is no configuration$wanted"
-say "$((ran - failed)) of $ran are as they must be; the reports are in $out"
-[ "$failed" = 0 ]
+[ "${1:-}" != run ] || {
+	shift
+	report=$(run "$@")
+	say "$report"
+	case $report in
+	*FAIL*) exit 1 ;;
+	esac
+	exit 0
+}
+
+for tool in spin gcc; do
+	command -v $tool >/dev/null || die "$tool is missing: make install"
+done
+wanted=$(configurations | awk -v names=" $* " 'names == "  " || index(names, " " $1 " ")')
+[ "$wanted" ] || die "there is no configuration $*"
+printf '%s\n' "$wanted" | xargs -P "$JOBS" -L 1 "$0" run ||
+	die "not all are as they must be, see FAIL; the reports are in $out"
+count=$(printf '%s\n' "$wanted" | wc -l)
+say "$count of $count are as they must be; the reports are in $out"
