@@ -62,14 +62,16 @@ planted() {
 }
 
 # What tells of a mistake, unless it is what a test is for
-MISTAKE='^ *not ok \d|^BUG: |^WARNING: (?!.*warn_alloc_impossible)|Kernel panic|soft lockup|rcu: .*stall|blocked for more'
+MISTAKE='^ *not ok \d|^(?!test_alloc_node|kworker|fuzz)\S+: page allocation impossible|^BUG: |^WARNING: (?!.*warn_alloc_impossible)|Kernel panic|soft lockup|rcu: .*stall|blocked for more'
 
 # A quick test on the guest's command line: quick_test PROGRAM VERSION
 quick_test() {
 	printf '/%s' "$1"
 	# shellcheck disable=SC2046
 	case $1 in
-	test_cpuset_mempolicy) printf ' -v %s' $(all_of "$2" "$races task_update") ;;
+	test_cpuset_mempolicy)
+		printf ' -v %s' $(all_of "$2" "$races task_update mbind_clone hugetlb_task_update")
+		;;
 	test_alloc_nodemask) printf ' -v %s' "$2" ;;
 	esac
 }
@@ -79,15 +81,17 @@ quick_test() {
 quick_tests() {
 	first=$(head_of First "$1")
 	for version in v1 v2; do
-		# Each once: the kernel passes at most 32 words to init.
+		# Each once: the kernel passes at most 32 words to init.  "retired" mounts v1,
+		# which fails for a while after v2 was there.
 		tests=
 		for test in $first mempolicy fuzz test_cpuset_mempolicy \
 			test_alloc_nodemask storm retired; do
+			[ "$test $version" != "retired v2" ] || continue
 			[ "$test" = "$first" ] && [ "$tests" ] ||
 				tests="$tests + $(quick_test "$test" $version)"
 		done
 		# shellcheck disable=SC2086
-		noticed=$(watch "$1/$version" "$MISTAKE" "$1-debug" mixed MODE=$version \
+		noticed=$(TIMEOUT=1800 watch "$1/$version" "$MISTAKE" "$1-debug" mixed MODE=$version \
 			UPDATES=60 TRIES=20 SECONDS=10 OWN_UPDATES=20 THREADS=100 -- ${tests# + })
 		[ "$DRYRUN" = 0 ] || continue
 		[ "$noticed" ] || noticed=$(python3 scripts/verdict.py --skip v1.only \
