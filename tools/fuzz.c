@@ -92,7 +92,7 @@ static const unsigned char op_share[NR_OPS] = {
 	[OP_set_mempolicy] = 12, [OP_migrate_pages] = 2, [OP_touch] = 10,
 	[OP_touch_shared] = 3, [OP_fork] = 5, [OP_thread] = 6, [OP_exec] = 2,
 	[OP_exec_thread] = 2, [OP_exit] = 2, [OP_exit_thread] = 1,
-	[OP_exit_leader] = 1, [OP_mems] = 12, [OP_move] = 7,
+	[OP_exit_leader] = 3, [OP_mems] = 12, [OP_move] = 7,
 	[OP_move_thread] = 5, [OP_move_leader] = 3,
 };
 
@@ -1429,6 +1429,11 @@ static void some_pages(struct step *s, int first, int nr)
 		s->nr = first + nr - s->first;
 }
 
+static bool may_have_home(const struct policy *pol)
+{
+	return pol->is.mode == MPOL_BIND || pol->is.mode == MPOL_PREFERRED_MANY;
+}
+
 static void some_step(struct step *s)
 {
 	unsigned int shares = 0, procs = 0, at, i;
@@ -1441,6 +1446,15 @@ static void some_step(struct step *s)
 	if (last_step.op == OP_home_node && roll(2)) {
 		*s = last_step;
 		s->op = OP_touch;
+		last_step.op = OP_touch;
+		if (allowed(s->op) && possible(s))
+			return;
+	}
+	/* Whose the policies are without the leader shows after a move. */
+	if (last_step.op == OP_exit_leader && roll(2)) {
+		*s = (struct step){
+			.op = OP_move, .proc = last_step.proc, .other = roll(2),
+		};
 		last_step.op = OP_touch;
 		if (allowed(s->op) && possible(s))
 			return;
@@ -1502,20 +1516,24 @@ static void some_step(struct step *s)
 	default:
 		break;
 	}
-	/* Most pages could not have a home node, or have no policy at all. */
-	for (i = 0; i < NR_PAGES; i++) {
+	/*
+	 * Most pages could not have a home node, or have no policy at all.  Two
+	 * that have different ones are looked for first.
+	 */
+	for (i = 0; i < 2 * NR_PAGES; i++) {
 		bool home = s->op == OP_home_node || s->op == OP_home_shared;
+		bool pair;
 
 		at = s->op == OP_home_shared ? ARENA_PAGES + roll(SHARED_PAGES) :
 					       roll(ARENA_PAGES);
 		pol = &p->vma[at];
-		if ((home &&
-		     (pol->is.mode == MPOL_BIND ||
-		      pol->is.mode == MPOL_PREFERRED_MANY)) ||
+		pair = home && at + 1 != ARENA_PAGES && at + 1 < NR_PAGES &&
+		       may_have_home(pol + 1) && !same_policy(pol, pol + 1);
+		if ((home && may_have_home(pol) && (pair || i >= NR_PAGES)) ||
 		    (s->op == OP_touch &&
 		     (roll(2) ? pol->home >= 0 : has_policy(pol)))) {
 			s->first = at;
-			s->nr = 1;
+			s->nr = 1 + pair;
 			break;
 		}
 	}
