@@ -69,9 +69,7 @@ quick_test() {
 	printf '/%s' "$1"
 	# shellcheck disable=SC2046
 	case $1 in
-	test_cpuset_mempolicy)
-		printf ' -v %s' $(all_of "$2" "$races task_update mbind_clone hugetlb_task_update")
-		;;
+	test_cpuset_mempolicy) printf ' -v %s' $(all_of "$2" "$races task_update mbind_clone") ;;
 	test_alloc_nodemask) printf ' -v %s' "$2" ;;
 	esac
 }
