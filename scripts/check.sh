@@ -66,7 +66,9 @@ fi
 
 check verdict "testing the verdict on runs" python3 scripts/verdict_test.py
 check refresh "comparing patches/$BASE with what refresh writes" scripts/series.sh verify
-check model "checking the model of the transition" scripts/model.sh
+# Of the model the old order, the new one, and each kind of counterexample
+check model "checking the model of the transition" scripts/model.sh vma-vma task-task-2 \
+	old-vma mems-first split-section no-refresh no-rcu drop-blindly
 check lint "linting the series" scripts/lint.sh brief
 scripts/kernel.sh patched guest debug
 scripts/kernel.sh programs
