@@ -67,10 +67,11 @@ MISTAKE='^ *not ok \d|^(?!test_alloc_node|kworker|fuzz)\S+: page allocation impo
 # A quick test on the guest's command line: quick_test PROGRAM VERSION
 quick_test() {
 	printf '/%s' "$1"
-	# shellcheck disable=SC2046
+	# shellcheck disable=SC2046,SC2086
 	case $1 in
-	test_cpuset_mempolicy) printf ' -v %s' $(all_of "$2" "$races task_update mbind_clone") ;;
-	test_alloc_nodemask) printf ' -v %s' "$2" ;;
+	mempolicy) [ "$2" = v1 ] || printf ' %s' $changes ;;
+	test_cpuset_mempolicy) printf ' -v%s' $(all_of "$2" "$races task_update mbind_clone") ;;
+	test_alloc_nodemask) printf ' -v%s' "$2" ;;
 	esac
 }
 
