@@ -105,9 +105,11 @@ quick_guest() {
 			tests="$tests + $(quick_test "$test" "$2")"
 	done
 	[ "$3" = mixed ] || tests=" + /fuzz"
+	seconds=10
+	[ "$first" != fuzz ] || seconds=60
 	# shellcheck disable=SC2086
 	noticed=$(TIMEOUT=1800 watch "$1/$2-$3" "$MISTAKE" "$1-debug" "$3" MODE="$2" \
-		UPDATES=60 TRIES=20 SECONDS=10 OWN_UPDATES=20 THREADS=100 -- ${tests# + })
+		UPDATES=60 TRIES=20 SECONDS=$seconds OWN_UPDATES=20 THREADS=100 -- ${tests# + })
 	[ "$DRYRUN" = 0 ] || return 0
 	[ "$noticed" ] || noticed=$(python3 scripts/verdict.py --skip v1.only \
 		"$RESULTS/faults/$1/$2-$3" | sed -n 's/^ *FAIL  //p' | head -n 1)
