@@ -195,6 +195,7 @@ static struct cpusets cs;
 static unsigned long page;
 static int node[MODEL_NODES], nr_nodes;
 static unsigned long all_nodes;		/* with memory, or 0 if too many */
+static bool empty_mems;			/* may be written while there are tasks */
 static long seed, nr_steps;
 static const char *without;
 static enum plant planted;
@@ -1510,7 +1511,7 @@ static void some_step(struct step *s)
 		s->nodes = some_nodes();
 		if (!roll(30) && node[nr_nodes - 1] < MODEL_NODES - 1)
 			s->nodes |= 2UL << node[nr_nodes - 1];
-		if (!roll(20) && (cs.version == 1 || all_nodes))
+		if (!roll(20) && empty_mems)
 			s->nodes = 0;
 		break;
 	default:
@@ -1911,6 +1912,32 @@ static void find_all_nodes(void)
 	}
 }
 
+/* On v2 they are those of the parent then.  6.12 refuses that, as v1 does. */
+static bool may_write_empty_mems(void)
+{
+	char number[16];
+	pid_t pid;
+	int err;
+
+	if (cs.version == 1)
+		return true;	/* and the model has the refusal */
+	pid = fork();
+	if (!pid) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		for (;;)
+			pause();
+	}
+	sprintf(number, "%d", pid);
+	err = cpuset_write(&cs, 0, "cpuset.mems", list_text(1UL << node[0])) ?:
+	      cpuset_write(&cs, 0, "cgroup.procs", number);
+	if (err)
+		ksft_exit_fail_msg("no process in a cpuset: %s\n", strerror(-err));
+	err = cpuset_write(&cs, 0, "cpuset.mems", "\n");
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+	return !err && all_nodes;
+}
+
 int main(int argc, char **argv)
 {
 	long seconds = env_number("SECONDS", 20), cases = env_number("CASES", 0);
@@ -1951,6 +1978,7 @@ int main(int argc, char **argv)
 	why = cpusets_make(&cs, strcmp(mode, "v2") ? 1 : 2);
 	if (why)
 		ksft_exit_skip("%s\n", why);
+	empty_mems = may_write_empty_mems();
 	/* It would move pages on its own. */
 	write_text("/proc/sys/kernel/numa_balancing", "0");
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
