@@ -1935,6 +1935,8 @@ static bool may_write_empty_mems(void)
 	err = cpuset_write(&cs, 0, "cpuset.mems", "\n");
 	kill(pid, SIGKILL);
 	waitpid(pid, NULL, 0);
+	if (err && err != -ENOSPC)
+		ksft_exit_fail_msg("no mems: %s\n", strerror(-err));
 	return !err && all_nodes;
 }
 
@@ -1984,8 +1986,8 @@ int main(int argc, char **argv)
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
 
 	ksft_set_plan(2);
-	ksft_print_msg("MODE=%s SEED=%ld STEPS=%ld nodes=%d\n", mode, seed,
-		       nr_steps, nr_nodes);
+	ksft_print_msg("MODE=%s SEED=%ld STEPS=%ld nodes=%d empty_mems=%d\n", mode,
+		       seed, nr_steps, nr_nodes, empty_mems);
 	if (only < 0)
 		ksft_test_result(find_planted(env_number("PLANT", 0)),
 				 "fuzz.can_fail\n");
