@@ -820,6 +820,23 @@ static bool model_touch(struct world *w, const struct step *s,
 	return true;
 }
 
+/*
+ * A child that was copied before its parent was moved, and was put into a cpuset
+ * after that, is in the new one: all that it has is changed for it.
+ */
+static void model_catch_up(struct world *w, const struct step *fork)
+{
+	struct task *parent = &w->proc[fork->proc].task[fork->thread];
+	struct process *p = &w->proc[fork->other];
+	struct task *child = &p->task[0];
+
+	if (child->cpuset == parent->cpuset)
+		return;
+	child->cpuset = parent->cpuset;
+	rebind(&child->policy, w->mems[child->cpuset]);
+	rebind_vmas(w, p, w->mems[child->cpuset]);
+}
+
 /* Does what the step has to do, with @w.  Did it return what it has to? */
 static bool model_step(struct world *w, const struct step *s,
 		       const struct result *r)
@@ -1220,8 +1237,8 @@ static bool together(const struct step *a, const struct step *b)
 
 /*
  * Makes steps at once and compares.  Those of whom the mems are changed at the
- * same time may turn out to have been made before or after: any order is fine if
- * it explains everything.
+ * same time may turn out to have been made before or after, a fork both: any order
+ * is fine if it explains everything.
  */
 static bool make(struct step *s, int nr)
 {
@@ -1229,6 +1246,7 @@ static bool make(struct step *s, int nr)
 	struct step *change = NULL;
 	static struct world next[MAX_WORLDS], w;
 	int late[MAX_TOGETHER], nr_late = 0, nr_next = 0, was_late = 0, at, i;
+	int choices;	/* bits: who is behind, and whether a child caught up */
 	char first[sizeof(mismatch)] = "", last[sizeof(mismatch)] = "";
 	bool fine = true, counted = counting;
 
@@ -1279,12 +1297,14 @@ static bool make(struct step *s, int nr)
 	if (!look_at(&w))
 		return false;
 	counting = false;
-	for (at = 0; at < nr_worlds << nr_late; at++) {
-		unsigned int behind = 0, order = at % (1 << nr_late);
+	choices = nr_late + (nr_late > 0);
+	for (at = 0; at < nr_worlds << choices; at++) {
+		unsigned int behind = 0, order = at % (1 << choices);
+		bool catch_up = order >> nr_late & 1;
 
 		for (i = 0; i < nr_late; i++)
 			behind |= (order >> i & 1) << late[i];
-		w = world[at >> nr_late];
+		w = world[at >> choices];
 		fine = true;
 		for (i = 0; i < nr && fine; i++) {
 			if (&s[i] != change && !(behind >> i & 1))
@@ -1292,6 +1312,10 @@ static bool make(struct step *s, int nr)
 		}
 		if (change && fine)
 			fine = model_step(&w, change, &result[change - s]);
+		for (i = 0; i < nr && fine && catch_up; i++) {
+			if (s[i].op == OP_fork && !(behind >> i & 1))
+				model_catch_up(&w, &s[i]);
+		}
 		for (i = 0; i < nr && fine; i++) {
 			if (behind >> i & 1)
 				fine = model_step(&w, &s[i], &result[i]);
