@@ -68,6 +68,8 @@ struct shared {
 	int question;			/* a futex; counts the questions */
 	int answers;
 	unsigned long faults;
+	long updates;			/* begun */
+	unsigned long set, outdated;	/* policies, that were set by who is busy */
 	int ready;
 	struct answer answer[MAX_THREADS];
 };
@@ -142,6 +144,29 @@ static void *sleeper(void *arg)
 	return NULL;
 }
 
+/*
+ * Is the policy that was just set for the mems of before?  At most one update
+ * changes this thread if none begins meanwhile.
+ */
+static bool is_outdated(void)
+{
+	long updates = __atomic_load_n(&shared->updates, __ATOMIC_ACQUIRE);
+	struct nodes before = {}, nodes = {}, after = {};
+	int mode;
+
+	if (syscall(__NR_get_mempolicy, NULL, before.mask, MAX_NODES + 1, NULL,
+		    MPOL_F_MEMS_ALLOWED) ||
+	    syscall(__NR_get_mempolicy, &mode, nodes.mask, MAX_NODES + 1, NULL, 0) ||
+	    syscall(__NR_get_mempolicy, NULL, after.mask, MAX_NODES + 1, NULL,
+		    MPOL_F_MEMS_ALLOWED))
+		_exit(7);
+	if (updates != __atomic_load_n(&shared->updates, __ATOMIC_ACQUIRE) ||
+	    memcmp(&before, &after, sizeof(before)))
+		return false;
+	__atomic_add_fetch(&shared->set, 1, __ATOMIC_RELAXED);
+	return memcmp(&nodes, &after, sizeof(nodes));
+}
+
 /* Policies unlike those that an update has made already */
 static void set_anew(char *at, int n)
 {
@@ -154,6 +179,8 @@ static void set_anew(char *at, int n)
 		nodes.mask[i] |= want[1].mask[i];
 	if (syscall(__NR_set_mempolicy, MPOL_BIND, nodes.mask, MAX_NODES + 1))
 		_exit(5);
+	if (is_outdated())
+		__atomic_add_fetch(&shared->outdated, 1, __ATOMIC_RELAXED);
 	nodes_add(&nodes, 8 + (turn++ * NR_FAULTERS + n % NR_FAULTERS) % 40);
 	if (syscall(__NR_mbind, at, page, MPOL_BIND | MPOL_F_STATIC_NODES,
 		    nodes.mask, MAX_NODES + 1, 0) ||
@@ -347,6 +374,7 @@ static void test_bound(const char *name, int threads, bool own, bool busy,
 	started = now();
 	while (made < updates && !failed) {
 		to = !to;
+		__atomic_add_fetch(&shared->updates, 1, __ATOMIC_RELEASE);
 		err = change_mems(EVENT_UPDATE, pid, to);
 		if (err) {
 			ksft_print_msg("update %ld: %s\n", made,
@@ -380,8 +408,14 @@ static void test_bound(const char *name, int threads, bool own, bool busy,
 		ksft_print_msg("nothing was allocated during the updates\n");
 		failed++;
 	}
-	ksft_print_msg("threads=%d updates=%ld faults=%lu milliseconds=%ld\n",
-		       threads, made, shared->faults, (long)(1000 * seconds));
+	if (shared->outdated || (busy && !shared->set)) {
+		ksft_print_msg("of %lu policies that were set %lu are for the mems of before\n",
+			       shared->set, shared->outdated);
+		failed++;
+	}
+	ksft_print_msg("threads=%d updates=%ld faults=%lu set=%lu milliseconds=%ld\n",
+		       threads, made, shared->faults, shared->set,
+		       (long)(1000 * seconds));
 	if (!why)
 		why = slab_settle(POLICY_SLAB, before.active + SLACK,
 				  SETTLE_SECONDS, &after);
