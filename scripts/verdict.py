@@ -25,6 +25,10 @@ VERSION = re.compile(r"(KTAP version 1|TAP version 13)$")
 PLAN = re.compile(r"1\.\.(\d+)(?: # SKIP ?(.*))?$")
 RESULT = re.compile(r"(not ok|ok) (\d+)(?: -)? ?([^#]*?)\s*(?:# ?(SKIP|XFAIL)\b ?(.*))?$")
 VALUE = re.compile(r"\b([a-z_]+)=(-?\d+)\b")
+# How many of the lines before a failure are repeated
+NOTES = 20
+# What the harness of kselftests says of every test
+PROGRESS = re.compile(r"#\s+(RUN|OK|FAIL)\s")
 # What stands between a report and its trace
 TRACE_HEAD = re.compile(r"(CPU|Hardware name|Workqueue|Tainted): ")
 
@@ -34,14 +38,15 @@ def parse_ktap(text):
 
     Only the innermost results are tests; the result of a parent is checked
     against those of its children.  Tests are dicts: name, result (pass, fail or
-    skip), reason, and values, the NAME=NUMBER in the diagnostic lines before.
+    skip), reason, and, of the diagnostic lines before, values, the NAME=NUMBER in
+    them, and of one that failed notes, the lines.
     Nesting is by indentation, two spaces a level.
     """
     tests, problems = [], []
     # One entry per open plan: its indentation, how many results it announced
     # and has seen, and how many tests there were after the last of them
     levels = []
-    values = {}
+    values, notes = {}, []
     begun = False
 
     def close(level):
@@ -67,6 +72,8 @@ def parse_ktap(text):
             continue
         if item.startswith("#"):
             values.update((k, int(v)) for k, v in VALUE.findall(item))
+            if not PROGRESS.match(item):
+                notes.append(item.lstrip("# "))
             continue
         plan, result = PLAN.match(item), RESULT.match(item)
         if not plan and not result:
@@ -102,7 +109,9 @@ def parse_ktap(text):
         else:
             tests.append({"name": result[3], "result": outcome,
                           "reason": result[5] or "", "values": values})
-        values = {}
+            if outcome == "fail":
+                tests[-1]["notes"] = notes
+        values, notes = {}, []
         level["tests"] = len(tests)
     while levels:
         close(levels.pop())
@@ -220,7 +229,11 @@ def main():
         print(f"    FAIL  {kind}: {text}")
     for test in tests:
         if test["result"] != "pass" or test["reason"]:
-            print(f"    {test['result'].upper()}  {test['name']}: {test['reason']}")
+            notes = test.get("notes", []) if test["result"] == "fail" else []
+            reason, *more = [r for r in [test["reason"], *notes[:NOTES]] if r] or [""]
+            print(f"    {test['result'].upper()}  {test['name']}: {reason}")
+            for note in more:
+                print(f"    | {note}")
     print(f"    {count['pass']} passed, {count['fail']} failed, "
           f"{count['skip']} skipped ({args.run})")
     return 1 if count["fail"] else 0

@@ -26,6 +26,7 @@ KTAP version 1
 ok 1 topology
   TAP version 13
   1..1
+  #  RUN           race.v1 ...
   # race.c:2:race:checked=10 misplaced=0 signal=9 free_kb=499
   not ok 1 race.v1
 not ok 2 /race
@@ -49,6 +50,12 @@ class Parser(unittest.TestCase):
         self.assertEqual(tests[1]["values"]["updates"], 300)
         self.assertEqual(tests[1]["values"]["free_kb"], 499)
         self.assertEqual(tests[2]["reason"], "no cgroup v2 cpuset")
+
+    def test_what_was_said_of_a_failure(self):
+        tests, _ = parse_ktap(KILLED)
+        self.assertEqual(tests[1]["notes"], [
+            "race.c:2:race:checked=10 misplaced=0 signal=9 free_kb=499"])
+        self.assertNotIn("notes", tests[0])
 
     def test_every_truncation_is_noticed(self):
         lines = GOOD.splitlines(keepends=True)
