@@ -74,7 +74,10 @@ build_kernel() {
 	"$LINUX/scripts/kconfig/merge_config.sh" -m -O "$out" "$out/.config" "$@"
 	make -s -C "$LINUX" O="$out" olddefconfig
 	check_config "$@"
-	make -C "$LINUX" O="$out" -j"$JOBS" bzImage
+	# What comes in by .incbin is no dependency to ccache: it may be that of before.
+	CCACHE_DISABLE=1 make -C "$LINUX" O="$out" -j"$JOBS" arch/x86/realmode/
+	make -C "$LINUX" O="$out" -j"$JOBS" vmlinux
+	CCACHE_DISABLE=1 make -C "$LINUX" O="$out" -j"$JOBS" bzImage
 	ln -f "$out/arch/x86/boot/bzImage" "$out/bzImage"
 	echo "$key" >"$out/built"
 }
