@@ -852,6 +852,18 @@ static void write_weight(void)
 	did(OP_auto_off, err, NOTHING_FINE);
 }
 
+/* They are all the same where nothing is known of bandwidths. */
+static void reset_weights(void)
+{
+	char path[128];
+	int i;
+
+	for (i = 0; i < nr_nodes; i++) {
+		snprintf(path, sizeof(path), WEIGHTS "node%d", node[i]);
+		write_number(path, 1);
+	}
+}
+
 /* All of the node's memory goes, then all comes back. */
 static void plug_memory(void)
 {
@@ -1226,6 +1238,7 @@ int main(int argc, char **argv)
 	}
 	failed += wait_for_all(pid, seconds);
 	failed += report();
+	reset_weights();
 
 	munmap(shmem, SHMEM_PAGES * page);
 	close(memfd);
