@@ -822,17 +822,21 @@ static bool model_touch(struct world *w, const struct step *s,
 
 /*
  * A child that was copied before its parent was moved, and was put into a cpuset
- * after that, is in the new one: all that it has is changed for it.
+ * after that, is in the new one: all that it has is changed for it, unless for v2
+ * it was no change, and the parent looks as before.
  */
 static void model_catch_up(struct world *w, const struct step *fork)
 {
 	struct task *parent = &w->proc[fork->proc].task[fork->thread];
 	struct process *p = &w->proc[fork->other];
 	struct task *child = &p->task[0];
+	bool same = w->mems[child->cpuset] == w->mems[parent->cpuset];
 
 	if (child->cpuset == parent->cpuset)
 		return;
 	child->cpuset = parent->cpuset;
+	if (cs.version == 2 && same)
+		return;
 	rebind(&child->policy, w->mems[child->cpuset]);
 	rebind_vmas(w, p, w->mems[child->cpuset]);
 }
@@ -1326,8 +1330,11 @@ static bool make(struct step *s, int nr)
 		}
 		for (i = 0; i < nr_next && memcmp(&next[i], &w, sizeof(w)); i++)
 			;
-		if (i == MAX_WORLDS)
-			break;
+		if (i == MAX_WORLDS) {
+			counting = counted;
+			return differs("more than %d states explain what was seen",
+				       MAX_WORLDS);
+		}
 		next[i] = w;
 		if (i == nr_next) {
 			nr_next++;
