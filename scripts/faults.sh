@@ -111,7 +111,7 @@ quick_guest() {
 	noticed=$(TIMEOUT=1800 watch "$1/$2-$3" "$MISTAKE" "$1-debug" "$3" MODE="$2" \
 		UPDATES=60 TRIES=20 SECONDS=$seconds OWN_UPDATES=60 THREADS=100 -- ${tests# + })
 	[ "$DRYRUN" = 0 ] || return 0
-	[ "$noticed" ] || noticed=$(python3 scripts/verdict.py --skip v1.only \
+	[ "$noticed" ] || noticed=$(python3 scripts/verdict.py --skip 'v[12].only' \
 		"$RESULTS/faults/$1/$2-$3" | sed -n 's/^ *FAIL  //p' | head -n 1)
 }
 
