@@ -70,7 +70,7 @@ quick_test() {
 	# shellcheck disable=SC2046,SC2086
 	case $1 in
 	mempolicy) [ "$2" = v1 ] || printf ' %s' $changes ;;
-	test_cpuset_mempolicy) printf ' -v%s' $(all_of "$2" "$races task_update mbind_clone") ;;
+	test_cpuset_mempolicy) printf ' -v%s' $(all_of "$2" "$races $others mbind_clone") ;;
 	test_alloc_nodemask) printf ' -v%s' "$2" ;;
 	esac
 }
@@ -109,7 +109,7 @@ quick_guest() {
 	[ "$first" != fuzz ] || seconds=60
 	# shellcheck disable=SC2086
 	noticed=$(TIMEOUT=1800 watch "$1/$2-$3" "$MISTAKE" "$1-debug" "$3" MODE="$2" \
-		UPDATES=60 TRIES=20 SECONDS=$seconds OWN_UPDATES=60 THREADS=100 -- ${tests# + })
+		UPDATES=150 TRIES=20 SECONDS=$seconds OWN_UPDATES=60 THREADS=100 -- ${tests# + })
 	[ "$DRYRUN" = 0 ] || return 0
 	[ "$noticed" ] || noticed=$(python3 scripts/verdict.py --skip 'v[12].only' \
 		"$RESULTS/faults/$1/$2-$3" | sed -n 's/^ *FAIL  //p' | head -n 1)
