@@ -55,7 +55,7 @@
 #define SHARED		0x10010000000UL
 #define MAX_STEPS	400
 #define MAX_TOGETHER	4
-#define MAX_WORLDS	16
+#define MAX_WORLDS	64
 #define MAX_DELAY	3000	/* microseconds */
 #define TOUCH_AGAIN	50	/* to meet what happens at the same time */
 #define ANSWER_SECONDS	30
