@@ -37,7 +37,7 @@ fault_commit() {
 	export GIT_INDEX_FILE
 	git -C "$LINUX" read-tree "$(commit_of patched)"
 	git -C "$LINUX" apply --cached "$PWD/scripts/faults/$1.patch" >&2 ||
-		die "scripts/faults/$1.patch does not apply any more"
+		die "scripts/faults/$1.patch does not apply to patches/$BASE"
 	git -C "$LINUX" -c user.name=fault -c user.email=fault@cpuset-mempolicy.invalid \
 		commit-tree -m "$1" "$(git -C "$LINUX" write-tree)" </dev/null
 	unset GIT_INDEX_FILE
