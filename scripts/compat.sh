@@ -91,6 +91,7 @@ for version in $versions; do
 			failed=$((failed + 1))
 		fi
 		name=${patch#"$PATCHES/"}
+		name=${name#../*/}
 		say "    $(echo "${name%.patch}" | cut -c1-48): $result"
 	done
 	say "    $good of $all apply to $version ($(($(date +%s) - start)) s)"
